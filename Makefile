@@ -1,0 +1,36 @@
+# make demo   installs, trains an emulator for three minutes, generates 100,000 showers, writes the report
+# make test   installs, runs the tests
+PYTHON ?= python3
+EXTRAS ?=
+BIN := .venv/bin
+
+.PHONY: install demo test lint format clean
+
+install: .venv/installed$(EXTRAS)
+
+.venv/installed$(EXTRAS): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".$(if $(EXTRAS),[$(EXTRAS)])" --group dev
+	rm -f .venv/installed* && touch $@
+
+demo: install
+	rm -rf demo
+	$(BIN)/emulators train benchmarks/recipes/demo.toml --run demo/run
+	$(BIN)/emulators generate demo/run -n 100000 --energy 1:100:log -o demo/showers.h5
+	$(BIN)/emulators benchmark demo/showers.h5 data/samples/photon_showers.h5 -o demo/report
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv demo dist

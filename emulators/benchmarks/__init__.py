@@ -1,0 +1,1 @@
+"""Measure an emulator against its simulation: observables, distances, classifiers, report."""

@@ -1,0 +1,276 @@
+"""Two-sample tests: can a classifier tell emulator from reference on showers it never saw?
+
+A fresh network is trained on 60 % of both samples, its best epoch chosen on 20 %, and judged on the
+rest.  AUC 0.5 (Jensen-Shannon divergence 0) means that it cannot.  A better trained classifier, and
+more showers to train it on, tell more: an AUC means something only beside the preset and the n.
+
+References
+----------
+Krause and Shih, arXiv:2106.05285; CaloChallenge, arXiv:2410.21611.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from scipy.optimize import isotonic_regression
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from emulators.benchmarks.showers import (
+    CELL_THRESHOLD,
+    Array,
+    high_level_features,
+    observables,
+)
+from emulators.config import nearest
+from emulators.data.spec import MEV_PER_GEV, ShowerGeometry
+from emulators.errors import InputError
+from emulators.random import stream
+
+__all__ = ["PRESETS", "VIEWS", "Preset", "TwoSampleTest", "auc", "two_sample_test", "view"]
+
+VIEWS: dict[str, str] = {
+    "low": "cells / E_inc and log10 E_inc",
+    "log": f"log10 of the cells above {CELL_THRESHOLD:g} MeV, and log10 E_inc",
+    "high": "CaloChallenge's high-level features",
+}
+_CLIP = 10.0  # standard deviations; keeps the rare far cell from ruling the first layer
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A classifier and how it is trained.
+
+    ``fast`` is strong for its time (seconds).  ``calochallenge`` follows CaloChallenge's
+    ``evaluate.py``: raw inputs, 2048 wide, the epoch of best accuracy, and isotonic recalibration
+    on the validation part before the divergence; it differs in computing in float32.
+    """
+
+    width: int
+    epochs: int
+    batch_size: int
+    rate: float
+    weight_decay: float = 0.0
+    standardise: bool = False
+    cosine: bool = False
+    best: Literal["loss", "accuracy"] = "loss"
+    recalibrate: bool = False
+    hidden: int = 3
+
+
+PRESETS = {
+    "fast": Preset(512, 25, 500, 1e-3, weight_decay=0.01, standardise=True, cosine=True),
+    "calochallenge": Preset(2048, 50, 1000, 2e-4, best="accuracy", recalibrate=True),
+}
+
+
+@dataclass(frozen=True)
+class TwoSampleTest:
+    """What several trainings found on their held-out showers.
+
+    ``auc_error`` and ``jsd_error`` are standard deviations over seeds (of split, initialisation and
+    order), of one training; the error of the mean is smaller by the root of their number.  ``n``
+    and ``n_test`` count showers of one class.  Scores are those of the first seed.
+    """
+
+    n: int
+    n_test: int
+    aucs: tuple[float, ...]
+    jsds: tuple[float, ...]
+    reference_scores: Array = field(repr=False)
+    generated_scores: Array = field(repr=False)
+
+    @property
+    def auc(self) -> float:
+        """Mean area under the ROC curve."""
+        return float(np.mean(self.aucs))
+
+    @property
+    def auc_error(self) -> float | None:
+        """Standard deviation of the AUC over seeds; None for one seed."""
+        return float(np.std(self.aucs, ddof=1)) if len(self.aucs) > 1 else None
+
+    @property
+    def jsd(self) -> float:
+        """Mean Jensen-Shannon divergence, 0 to 1; a little below 0 is how 0 may look."""
+        return float(np.mean(self.jsds))
+
+    @property
+    def jsd_error(self) -> float | None:
+        """Standard deviation of the divergence over seeds; None for one seed."""
+        return float(np.std(self.jsds, ddof=1)) if len(self.jsds) > 1 else None
+
+
+def view(
+    name: str,
+    values: npt.NDArray[np.float32],
+    geometry: ShowerGeometry,
+    incident_energy: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Return what a classifier is shown of each shower, shape ``(n, features)``.
+
+    Parameters
+    ----------
+    name
+        A key of `VIEWS`.
+    values
+        Deposited energies, shape ``(n, cells)``, MeV.
+    geometry
+        Their readout.
+    incident_energy
+        Shape ``(n,)``, GeV.
+    """
+    if name == "high":
+        found = observables(values, geometry, incident_energy)
+        return high_level_features(found, geometry, incident_energy)
+    energy = np.asarray(incident_energy, np.float32)[:, None] * np.float32(MEV_PER_GEV)
+    if name == "low":
+        cells = values / energy
+    elif name == "log":
+        cells = np.log10(np.maximum(values, CELL_THRESHOLD) / CELL_THRESHOLD)
+    else:
+        raise InputError(f"no view of showers '{name}'{nearest(name, list(VIEWS))}")
+    return np.concatenate([np.log10(energy), cells], 1, dtype=np.float32)
+
+
+def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Return the area under the ROC curve: how often a 1 scores above a 0, ties counted half."""
+    labels = np.asarray(labels, bool)
+    ranks = rankdata(scores)
+    ones, zeros = int(labels.sum()), int((~labels).sum())
+    return float((ranks[labels].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def two_sample_test(
+    reference: npt.NDArray[np.float32],
+    generated: npt.NDArray[np.float32],
+    preset: str = "fast",
+    seeds: Sequence[int] = (0, 1, 2),
+) -> TwoSampleTest:
+    """Train one classifier a seed, reference (label 1) against generated (label 0).
+
+    Parameters
+    ----------
+    reference, generated
+        Equally many rows of features; row i of one and row i of the other go to the same part, so
+        that showers which share their incident energy are not split between training and test.
+    preset
+        A key of `PRESETS`.
+    seeds
+        One training each.
+    """
+    if len(reference) != len(generated):
+        raise ValueError(f"classes differ in size: {len(reference)} and {len(generated)}")
+    if preset not in PRESETS:
+        raise InputError(f"no classifier preset '{preset}'{nearest(preset, list(PRESETS))}")
+    runs = [_train(reference, generated, PRESETS[preset], seed) for seed in seeds]
+    scores, labels = runs[0][2:]
+    return TwoSampleTest(
+        n=len(reference),
+        n_test=int(labels.sum()),
+        aucs=tuple(run[0] for run in runs),
+        jsds=tuple(run[1] for run in runs),
+        reference_scores=scores[labels],
+        generated_scores=scores[~labels],
+    )
+
+
+def _train(
+    reference: npt.NDArray[np.float32],
+    generated: npt.NDArray[np.float32],
+    preset: Preset,
+    seed: int,
+) -> tuple[float, float, Array, npt.NDArray[np.bool_]]:
+    """Return AUC, JSD, and the scores (probability of reference) and labels of the test part."""
+    rng = stream(seed, "classifier")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    n = len(reference)
+    parts = np.split(rng.permutation(n), [int(0.6 * n), int(0.8 * n)])
+    inputs = [
+        torch.from_numpy(np.concatenate([reference[rows], generated[rows]])).to(device)
+        for rows in parts
+    ]
+    labels = [torch.arange(2 * len(r), device=device).lt(len(r)).float() for r in parts]
+    if preset.standardise:
+        mean, std = inputs[0].mean(0), inputs[0].std(0) + 1e-9
+        inputs = [((x - mean) / std).clamp_(-_CLIP, _CLIP) for x in inputs]
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(int(rng.integers(2**31)))
+        network = _network(inputs[0].shape[1], preset).to(device)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=preset.rate, weight_decay=preset.weight_decay
+    )
+    rows = len(inputs[0])
+    batch = min(preset.batch_size, rows)
+    steps = rows // batch  # an epoch leaves the last rows of its shuffle out
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda k: (1 + np.cos(np.pi * k / (preset.epochs * steps))) / 2 if preset.cosine else 1.0,
+    )
+    best, state = np.inf, network.state_dict()
+    for _ in range(preset.epochs):
+        order = torch.from_numpy(rng.permutation(rows)[: steps * batch]).to(device)
+        for chosen in order.split(batch):
+            with torch.autocast(device.type, torch.bfloat16, enabled=_bfloat16_pays(device)):
+                logits = network(inputs[0][chosen])[:, 0]
+            loss = F.binary_cross_entropy_with_logits(logits.float(), labels[0][chosen])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        logits = _evaluate(network, inputs[1])
+        if preset.best == "loss":
+            score = F.binary_cross_entropy_with_logits(logits, labels[1]).item()
+        else:
+            score = -((logits > 0) == labels[1].bool()).double().mean().item()
+        if score < best:
+            best, state = score, {k: v.clone() for k, v in network.state_dict().items()}
+    network.load_state_dict(state)
+
+    validation, test = (torch.sigmoid(_evaluate(network, x).double()) for x in inputs[1:])
+    scores, truth = test.cpu().numpy(), labels[2].cpu().numpy().astype(bool)
+    probability = scores
+    if preset.recalibrate:
+        probability = recalibrate(validation.cpu().numpy(), labels[1].cpu().numpy(), scores)
+    return auc(scores, truth), _divergence(probability, truth), scores, truth
+
+
+def _network(features: int, preset: Preset) -> nn.Sequential:
+    widths = [features, *[preset.width] * preset.hidden]
+    layers: list[nn.Module] = []
+    for a, b in zip(widths, widths[1:]):
+        layers += [nn.Linear(a, b), nn.LeakyReLU(0.01)]
+    return nn.Sequential(*layers, nn.Linear(preset.width, 1))
+
+
+@torch.no_grad()
+def _evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
+    return torch.cat([network(x)[:, 0] for x in inputs.split(4096)])
+
+
+def _bfloat16_pays(device: torch.device) -> bool:
+    """Whether this processor multiplies bfloat16 itself; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
+
+
+def recalibrate(scores: Array, labels: npt.ArrayLike, new: Array) -> Array:
+    """Return probabilities for ``new`` scores from an isotonic fit of labels on ``scores``."""
+    known, where, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    means = np.bincount(where, np.asarray(labels, np.float64)) / counts
+    fitted = isotonic_regression(means, weights=counts.astype(np.float64)).x
+    return np.asarray(np.interp(new, known, fitted))
+
+
+def _divergence(probability: Array, labels: npt.NDArray[np.bool_]) -> float:
+    """Jensen-Shannon divergence in bits, 1 - BCE / ln 2, from the probability of label 1."""
+    right = np.clip(np.where(labels, probability, 1 - probability), 1e-6, None)
+    return float(1 + np.log2(right).mean())

@@ -1,0 +1,192 @@
+"""One file of samples: its spec, and any of its rows in physical units."""
+
+import contextlib
+import math
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from emulators import random
+from emulators.data.hdf5 import (
+    HDF5Reader,
+    content_hash,
+    first_line,
+    native_attributes,
+    require_memory,
+    rows_at_once,
+)
+from emulators.data.layouts import LAYOUTS, find_layout
+from emulators.data.layouts._columns import matches
+from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
+from emulators.errors import InputError
+
+__all__ = ["Dataset", "split_rows"]
+
+T = TypeVar("T")
+
+
+class Dataset:
+    """The samples of one HDF5 file.
+
+    Picklable; opened lazily in each process.
+
+    Parameters
+    ----------
+    path
+        The file.
+    layout
+        Name of its layout; by default found by its keys.
+    geometry
+        Its geometry, where neither the file nor its layout says it.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is of no known layout, or does not fit the geometry.
+    """
+
+    layout: str
+    spec: SampleSpec
+
+    def __init__(
+        self,
+        path: str | Path,
+        layout: str | None = None,
+        geometry: ShowerGeometry | None = None,
+    ) -> None:
+        self._reader = HDF5Reader(path)
+        self.path = self._reader.path
+        module = find_layout(self._reader.file, layout)
+        self.layout = module.NAME
+        try:
+            self.spec = module.read_spec(self._reader.file, geometry)
+        except InputError:
+            raise
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"{self.path}: cannot be read: {first_line(error)}") from None
+        assert self.spec.geometry is not None
+        keys = module.columns(self.spec.geometry)
+        lengths = {key: len(self._reader.file[key]) for key in keys}
+        if len(set(lengths.values())) > 1:
+            text = ", ".join(f"{key} {length}" for key, length in lengths.items())
+            raise InputError(f"{self.path}: its data sets differ in length: {text}")
+        self._length = next(iter(lengths.values()))
+        self.chunk_rows, self._block = rows_at_once([self._reader.file[key] for key in keys])
+
+    def __len__(self) -> int:
+        return self._length
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the file's content."""
+        return content_hash(self.path)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Memory that one sample takes."""
+        return 4 * (math.prod(self.spec.shape) + len(self.spec.conditions))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the file's root says beside its format and spec: origin, licence, generator..."""
+        native, attributes = native_attributes(self.spec), self._reader.file.attrs
+        values: dict[str, Any] = {}
+        for name in attributes:
+            # An attribute that cannot be read (a reference, an unknown type) is no reason to stop.
+            with contextlib.suppress(OSError, TypeError, ValueError, RuntimeError):
+                if name not in native:
+                    values[name] = attributes[name]
+        return values
+
+    def read(self, start: int, stop: int) -> Samples:
+        """Return rows ``start`` to ``stop``: values ``(n, cells)`` MeV, energies ``(n,)`` GeV."""
+        # Twice: the file's own precision or its separate layers stand beside the result.
+        require_memory(2 * (stop - start) * self.sample_bytes, f"{self.path}: {stop - start} rows")
+        samples: Samples = self._read(LAYOUTS[self.layout].read, start, stop)
+        return samples
+
+    def read_conditions(self, start: int, stop: int) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the conditions alone of rows ``start`` to ``stop``, in the units of the spec."""
+        conditions: dict[str, npt.NDArray[np.float32]]
+        conditions = self._read(LAYOUTS[self.layout].read_conditions, start, stop)
+        return conditions
+
+    def _read(self, read: Callable[[h5py.File, SampleSpec, slice], T], start: int, stop: int) -> T:
+        if not 0 <= start <= stop <= len(self):
+            raise InputError(f"{self.path}: rows {start} to {stop} of {len(self)} do not exist")
+        try:
+            return read(self._reader.file, self.spec, slice(start, stop))
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.path}: rows {start} to {stop} cannot be read: {first_line(error)}"
+            ) from None
+
+    def take(self, rows: npt.ArrayLike) -> Samples:
+        """Return any rows in the order asked; they are read block by block in file order."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(self):
+            raise InputError(f"{self.path}: rows {rows.min()} to {rows.max()} of {len(self)}")
+        require_memory(len(rows) * self.sample_bytes, f"{self.path}: {len(rows)} rows")
+        order = np.argsort(rows, kind="stable")
+        wanted = rows[order]
+        values = np.empty((len(rows), *self.spec.shape), np.float32)
+        conditions = {c.name: np.empty(len(rows), np.float32) for c in self.spec.conditions}
+        cuts = np.flatnonzero(np.diff(wanted // self._block)) + 1
+        for places in np.split(np.arange(len(rows)), cuts) if len(rows) else ():
+            first = int(wanted[places[0]])
+            block = self.read(first, int(wanted[places[-1]]) + 1)
+            picked, target = wanted[places] - first, order[places]
+            values[target] = block.values[picked]
+            for name, column in conditions.items():
+                column[target] = block.conditions[name][picked]
+        return Samples(values, conditions)
+
+    def take_extras(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
+        """Return what the layout keeps beside the samples (CaloGAN's overflow); ``rows`` sorted."""
+        file, optional = self._reader.file, LAYOUTS[self.layout].optional(self.spec.geometry)
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        return {
+            key: file[key][first:last][rows - first]
+            for key, shape in optional.items()
+            if matches(file, {key: shape}) and len(file[key]) == len(self)
+        }
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is next used."""
+        self._reader.close()
+
+
+def split_rows(
+    n: int, validation: float, test: float, seed: int
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Cut rows into three disjoint sets, at random; depends on the arguments alone.
+
+    Parameters
+    ----------
+    n
+        Number of rows.
+    validation, test
+        Their shares of the rows, 0 to 1; a share above zero gets at least one row.
+    seed
+        Seed of the permutation.
+
+    Returns
+    -------
+    Sorted rows under ``train``, ``validation`` and ``test``.
+    """
+    if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
+        raise InputError(
+            f"split: validation = {validation} and test = {test} must be 0 or more and leave "
+            "rows to train on"
+        )
+    sizes = [max(round(share * n), int(share > 0)) for share in (validation, test)]
+    if sum(sizes) >= n:
+        raise InputError(f"split: {n} rows are too few for {sizes[0]} + {sizes[1]} to be set aside")
+    rows = random.stream(seed, "split").permutation(n)
+    parts = np.split(rows, [sizes[0], sum(sizes)])
+    return {name: np.sort(part) for name, part in zip(("validation", "test", "train"), parts)}

@@ -1,0 +1,365 @@
+"""HDF5 opened safely and lazily, and files that appear whole or not at all.
+
+A reader opens its file in each process anew, follows no link out of it, and believes no claimed
+size that is not on disk.  A writer collects finished shards beside its target and joins them at
+the end, so that a killed job goes on from its last shard.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from emulators import __version__
+from emulators.data.layouts import LAYOUTS
+from emulators.data.layouts._columns import FORMAT, FORMAT_VERSION, chunk_rows
+from emulators.data.spec import Samples, SampleSpec
+from emulators.errors import InputError
+
+__all__ = [
+    "HDF5Reader",
+    "HDF5Writer",
+    "available_memory",
+    "content_hash",
+    "first_line",
+    "native_attributes",
+    "require_memory",
+    "rows_at_once",
+]
+
+SHARD_BYTES = 1 << 24  # deposits in one shard of a file being written: what a kill may lose
+BLOCK_BYTES = 1 << 25  # of a file, read at once
+CACHE_BYTES = 1 << 26  # per data set: foreign files may be chunked across samples
+
+
+class HDF5Reader:
+    """A file opened for reading when it is first needed, once in each process.
+
+    Picklable, and safe after a fork: the handle is never shared between processes.
+
+    Raises
+    ------
+    InputError
+        The file is absent, truncated or not HDF5; leads to other files by external links, virtual
+        or external data sets; or claims more than it stores.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._file: h5py.File | None = None
+        self._pid = -1
+        self.file  # noqa: B018  # opens: a bad file is refused here and not at the first batch
+
+    @property
+    def file(self) -> h5py.File:
+        """The open file."""
+        if self._pid != os.getpid():
+            # After a fork the child holds its parent's handle: HDF5 must let go of it, or opening
+            # the same path again would share it.
+            self.close()
+            self._file, self._pid = _open(self.path), os.getpid()
+        return self._file
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is next used."""
+        if self._file is not None:
+            self._file.close()
+        self._file, self._pid = None, -1
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_file": None, "_pid": -1}
+
+
+def content_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def available_memory() -> int | None:
+    """Return the bytes of memory that are free for use, where the system says."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def require_memory(size: int, what: str) -> None:
+    """Raise InputError where ``size`` bytes are more than the memory that is free."""
+    free = available_memory()
+    if free is not None and size > free:
+        raise InputError(
+            f"{what} takes {size / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free: "
+            "read fewer rows at a time"
+        )
+
+
+def rows_at_once(columns: Sequence[h5py.Dataset]) -> tuple[int, int]:
+    """Return the rows of one chunk of these data sets, and how many rows to read at once."""
+    chunk = max((c.chunks[0] for c in columns if c.chunks), default=1024)
+    row = sum(c.dtype.itemsize * math.prod(c.shape[1:]) for c in columns)
+    return chunk, chunk * max(1, BLOCK_BYTES // max(1, chunk * row))
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise InputError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        file = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=CACHE_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(path, error)}") from None
+    try:
+        _refuse_links(path, file)
+        names: list[str] = []
+        file.visit(names.append)
+        for name in names:
+            if isinstance(file[name], h5py.Dataset):
+                _refuse_claims(path, file[name], path.stat().st_size)
+    except InputError:
+        file.close()
+        raise
+    except (OSError, RuntimeError, KeyError) as error:
+        file.close()
+        raise InputError(f"{path}: damaged HDF5 file: {first_line(error)}") from None
+    return file
+
+
+def _reason(path: Path, error: OSError) -> str:
+    text = str(error)
+    if path.stat().st_size == 0:
+        return "the file is empty (0 bytes)"
+    if "truncated" in text:
+        return f"the file is truncated at {path.stat().st_size} bytes: copy it again"
+    if "signature not found" in text:
+        return "not an HDF5 file"
+    return f"cannot be opened as HDF5: {first_line(error)}"
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text: HDF5 reports whole stacks."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _refuse_links(path: Path, file: h5py.File) -> None:
+    # Visits links as they are and follows none; without external ones no soft link can leave.
+    def leaves(name: bytes, link: Any) -> bytes | None:
+        return name if link.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT) else None
+
+    name = file.id.links.visit(leaves, info=True)
+    if name is not None:
+        raise InputError(
+            f"{path}: '{name.decode(errors='replace')}' is a link to another file, which is not "
+            "followed: copy the data into one file"
+        )
+
+
+def _refuse_claims(path: Path, dataset: h5py.Dataset, file_size: int) -> None:
+    name = dataset.name.lstrip("/")
+    if dataset.is_virtual or dataset.external:
+        raise InputError(
+            f"{path}: '{name}' keeps its data in other files, which are not opened: copy the data "
+            "into one file"
+        )
+    if dataset.shape is None or dataset.size == 0:
+        return
+    stored, claimed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
+    claim = f"{path}: '{name}' claims shape {dataset.shape} ({claimed:,} bytes)"
+    if stored > file_size:
+        raise InputError(f"{claim} but the file has {file_size:,} bytes: it is truncated")
+    if dataset.chunks is None:
+        if stored < claimed:
+            raise InputError(f"{claim} but stores {stored:,} bytes: it was never written in full")
+        return
+    chunks = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks))
+    if (written := dataset.id.get_num_chunks()) < chunks:
+        raise InputError(
+            f"{claim} but stores {written:,} of its {chunks:,} chunks: it was never written in full"
+        )
+    require_memory(
+        math.prod(dataset.chunks) * dataset.dtype.itemsize, f"{path}: one chunk of '{name}'"
+    )
+
+
+class HDF5Writer:
+    """Write samples to a file of the spec's layout that appears whole or not at all.
+
+    Samples are appended in order.  They are collected as finished shards in the folder
+    ``<path>.part`` and joined when the ``with`` block ends; the finished file does not depend on
+    how the samples were cut into calls, nor on interruptions.
+
+    Parameters
+    ----------
+    path
+        The target.
+    spec
+        What the samples are; names the layout.
+    n
+        How many samples will be written.
+    attributes
+        Root attributes beside those that say format, layout and spec; part of what a resumed
+        job must agree on.
+    overwrite
+        Replace a file that exists (at the end: until then it stays).
+    resume
+        Go on from the shards that an interrupted job with the same arguments left: append from
+        row `written` on.  Without it, an exception leaves nothing behind.
+
+    Raises
+    ------
+    InputError
+        The target exists, or cannot be written, or the interrupted job was another one.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        spec: SampleSpec,
+        n: int,
+        *,
+        attributes: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
+    ) -> None:
+        self.path, self.spec, self.n = Path(path), spec, n
+        self.part = self.path.with_name(self.path.name + ".part")
+        self._layout = LAYOUTS[spec.layout]
+        self._attributes = native_attributes(spec) | dict(attributes or {})
+        self.closing: dict[str, Any] = {}  # attributes known only at the end; not compared
+        self._keep = resume
+        self._pending: list[Samples] = []
+        self._extras: list[dict[str, npt.NDArray[Any]]] = []
+        rows = chunk_rows(spec)
+        self._shard_rows = rows * max(1, SHARD_BYTES // (rows * 4 * math.prod(spec.shape)))
+        if n < 1:
+            raise InputError(f"{self.path}: a file of {n} samples cannot be written")
+        if self.path.exists() and not overwrite:
+            raise InputError(f"{self.path} exists: choose another name or allow overwriting")
+        self.written = self._begin(resume)
+
+    def _begin(self, resume: bool) -> int:
+        request = json.dumps({"n": self.n, **self._attributes}, indent=1, default=str)
+        note = self.part / "request.json"
+        try:
+            if resume and note.is_file():
+                _compare(self.part, json.loads(note.read_text()), json.loads(request))
+            else:
+                if self.part.exists():
+                    shutil.rmtree(self.part)
+                self.part.mkdir(parents=True)
+                temporary = note.with_suffix(".tmp")
+                temporary.write_text(request)
+                temporary.replace(note)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
+        finished = 0
+        while (self.part / f"{finished:012d}.h5").exists():
+            finished = min(finished + self._shard_rows, self.n)
+        return finished
+
+    def append(
+        self, samples: Samples, extras: Mapping[str, npt.NDArray[Any]] | None = None
+    ) -> None:
+        """Write the next samples, and what the layout stores beside them (CaloGAN's overflow)."""
+        while len(samples):
+            shard = self.written // self._shard_rows * self._shard_rows
+            room = min(shard + self._shard_rows, self.n) - self.written
+            if room <= 0:
+                raise ValueError(f"{len(samples)} samples more than the {self.n} announced")
+            self._pending.append(samples[:room])
+            self._extras.append({k: v[:room] for k, v in (extras or {}).items()})
+            self.written += min(room, len(samples))
+            if len(samples) >= room:
+                self._finish_shard(shard)
+            samples = samples[room:]
+            extras = {k: v[room:] for k, v in (extras or {}).items()}
+
+    def _finish_shard(self, start: int) -> None:
+        samples = Samples(
+            np.concatenate([s.values for s in self._pending]),
+            {
+                name: np.concatenate([s.conditions[name] for s in self._pending])
+                for name in self._pending[0].conditions
+            },
+        )
+        target = self.part / f"{start:012d}.h5"
+        temporary = target.with_suffix(".tmp")
+        with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
+            self._layout.create(file, self.spec, len(samples))
+            self._layout.write(file, self.spec, 0, samples)
+            for key in self._extras[0]:
+                file[key][:] = np.concatenate([extra[key] for extra in self._extras])
+        temporary.replace(target)
+        self._pending, self._extras = [], []
+
+    def _finish(self) -> None:
+        joined = self.part / "joined.tmp"
+        # v108: attributes may exceed 64 kB, as the geometry of 45 layers does.
+        with h5py.File(joined, "w", libver=("v108", "v110")) as file:
+            file.attrs.update(self._attributes | self.closing)
+            self._layout.create(file, self.spec, self.n)
+            for start in range(0, self.n, self._shard_rows):
+                with h5py.File(self.part / f"{start:012d}.h5", "r") as shard:
+                    for key, column in shard.items():
+                        _copy_chunks(column, file[key], start)
+        with joined.open("rb+") as descriptor:
+            os.fsync(descriptor.fileno())
+        joined.replace(self.path)
+        shutil.rmtree(self.part)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and self.written == self.n:
+            self._finish()
+            return
+        if not self._keep:
+            shutil.rmtree(self.part, ignore_errors=True)
+        if kind is None:
+            raise ValueError(f"{self.path}: {self.written} of {self.n} samples were written")
+
+
+def native_attributes(spec: SampleSpec) -> dict[str, Any]:
+    """Return the root attributes that every file written here carries."""
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "written_by": f"emulators {__version__}",
+        "kind": spec.kind,
+        "layout": spec.layout,
+        "spec": json.dumps(spec.to_mapping()),
+    }
+
+
+def _compare(part: Path, begun: dict[str, Any], asked: dict[str, Any]) -> None:
+    differing = [k for k in sorted({*begun, *asked}) if begun.get(k) != asked.get(k)]
+    if differing:
+        raise InputError(
+            f"{part}: begun by a job that differs in {', '.join(differing)}: delete it, or repeat "
+            "that job"
+        )
+
+
+def _copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
+    # As they are stored: joining costs no compression.
+    rest = (0,) * (source.ndim - 1)
+    for row in range(0, len(source), source.chunks[0]):
+        mask, chunk = source.id.read_direct_chunk((row, *rest))
+        target.id.write_direct_chunk((start + row, *rest), chunk, mask)

@@ -1,0 +1,113 @@
+"""CaloGAN's layout: one data set a layer, deposits in MeV beside incident energies in GeV.
+
+| key | shape | unit | |
+|---|---|---|---|
+| ``energy`` | (N, 1) | **GeV** | incident energy |
+| ``layer_0``, ``layer_1``, ... | (N, rows, columns) | **MeV** | deposits |
+| ``overflow`` | (N, layers) | **MeV** | deposits outside the cells (optional) |
+
+Paganini, de Oliveira and Nachman, arXiv:1712.10321.  This module is the one place that knows of
+the two units.
+"""
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from emulators.data import geometries
+from emulators.data.layouts._columns import (
+    chunk_rows,
+    create_column,
+    native_spec,
+    read_column,
+    require_columns,
+    shower_spec,
+    single,
+)
+from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
+
+NAME = "calogan"
+ENERGY = "energy"  # the key of the incident energies
+UNITS = "energy in GeV, layers in MeV"
+# Deposits are not calibrated: above the incident energy they are doubtful, further up wrong.
+DEPOSIT_LIMITS = (1.001, 1.1)
+
+
+def columns(geometry: ShowerGeometry) -> dict[str, tuple[int, ...]]:
+    """Return the keys that a file must have and the shape of one sample in each."""
+    return {ENERGY: (1,), **{f"layer_{i}": layer.shape for i, layer in enumerate(geometry.layers)}}
+
+
+def optional(geometry: ShowerGeometry) -> dict[str, tuple[int, ...]]:
+    """Return the keys that a file may have beside them."""
+    return {"overflow": (len(geometry.layers),)}
+
+
+def recognises(file: h5py.File) -> bool:
+    """Return whether the file has this layout's keys."""
+    return all(isinstance(file.get(k), h5py.Dataset) for k in (ENERGY, "layer_0"))
+
+
+def geometry_of(file: h5py.File, geometry: ShowerGeometry | None = None) -> ShowerGeometry:
+    """Return the given geometry, else the file's own, else CaloGAN's."""
+    native = native_spec(file, NAME)
+    return geometry or (native and native.geometry) or geometries.calogan()
+
+
+def read_energies(file: h5py.File, rows: slice) -> npt.NDArray[np.float64]:
+    """Return incident energies ``(n,)`` in double precision, GeV."""
+    return read_column(file, ENERGY, rows).reshape(-1).astype(np.float64)
+
+
+def read_spec(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSpec:
+    """Return what the samples of this file are; InputError where the layers do not fit."""
+    geometry = geometry_of(file, geometry)
+    require_columns(file, columns(geometry), geometry)
+    return shower_spec(file, NAME, geometry, read_energies(file, slice(None)), "")
+
+
+def read_conditions(
+    file: h5py.File, spec: SampleSpec, rows: slice
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the incident energies of these rows, ``(n,)``, GeV."""
+    return {"incident_energy": single(read_energies(file, rows))}
+
+
+def read(file: h5py.File, spec: SampleSpec, rows: slice) -> Samples:
+    """Return these rows: deposits in MeV, incident energies in GeV."""
+    assert spec.geometry is not None
+    layers = [
+        single(read_column(file, f"layer_{i}", rows)).reshape(-1, layer.n_cells)
+        for i, layer in enumerate(spec.geometry.layers)
+    ]
+    return Samples(np.concatenate(layers, axis=1), read_conditions(file, spec, rows))
+
+
+def create(file: h5py.File, spec: SampleSpec, n: int) -> None:
+    """Create the data sets for ``n`` samples."""
+    assert spec.geometry is not None
+    rows, layers = chunk_rows(spec), spec.geometry.layers
+    create_column(
+        file, ENERGY, (n, 1), rows,
+        units="GeV", description="incident energy", axes="sample, 1",
+    )  # fmt: skip
+    for i, layer in enumerate(layers):
+        create_column(
+            file, f"layer_{i}", (n, *layer.shape), rows,
+            units="MeV", description=f"energy deposited in the cells of {layer.name}",
+            axes=", ".join(("sample", *layer.axes)),
+        )  # fmt: skip
+    create_column(
+        file, "overflow", (n, len(layers)), rows,
+        units="MeV", description="energy deposited outside the cells; 0 where it is not known",
+        axes="sample, layer",
+    )  # fmt: skip
+
+
+def write(file: h5py.File, spec: SampleSpec, start: int, samples: Samples) -> None:
+    """Write samples to the rows from ``start``; no sample has overflow."""
+    assert spec.geometry is not None
+    rows = slice(start, start + len(samples))
+    file[ENERGY][rows] = samples.conditions["incident_energy"][:, None]
+    for i in range(len(spec.geometry.layers)):
+        file[f"layer_{i}"][rows] = spec.geometry.layer(samples.values, i)

@@ -1,0 +1,169 @@
+"""What the samples of a file are: kind, shape, geometry, units, conditions and their ranges."""
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from emulators.config import as_mapping, build
+
+__all__ = ["MEV_PER_GEV", "Condition", "ReadoutLayer", "SampleSpec", "Samples", "ShowerGeometry"]
+
+
+MEV_PER_GEV = 1000.0  # deposits are MeV, incident energies GeV: the only factor between them
+
+
+@dataclass(frozen=True)
+class ReadoutLayer:
+    """One readout layer: a grid of cells on two axes, the second one fastest in memory.
+
+    Parameters
+    ----------
+    name
+        The layer's name, e.g. ``layer_0``.
+    axes
+        ``("x", "y")`` in mm, or ``("alpha", "r")`` in radian and mm.
+    edges
+        The bin edges along the two axes.
+    depth
+        Where the layer begins and ends along the shower axis, mm, where known.
+    """
+
+    name: str
+    axes: tuple[Literal["x", "alpha"], Literal["y", "r"]]
+    edges: tuple[tuple[float, ...], tuple[float, ...]]
+    depth: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.axes not in (("x", "y"), ("alpha", "r")):
+            raise ValueError(f"axes {self.axes} of layer {self.name} are neither x y nor alpha r")
+        for axis, edges in zip(self.axes, self.edges, strict=True):
+            if len(edges) < 2 or any(not a < b for a, b in zip(edges, edges[1:])):
+                raise ValueError(f"edges along {axis} of layer {self.name} do not increase")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of cells along the two axes."""
+        return len(self.edges[0]) - 1, len(self.edges[1]) - 1
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return math.prod(self.shape)
+
+    @property
+    def centres(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Cartesian centres of the cells across the shower axis, two arrays of `shape`, mm.
+
+        For ``(alpha, r)`` these are ``r cos(alpha)`` and ``r sin(alpha)``, CaloChallenge's eta
+        and phi.
+        """
+        first, second = ((e[1:] + e[:-1]) / 2 for e in map(np.asarray, self.edges))
+        a, b = np.meshgrid(first, second, indexing="ij")
+        return (a, b) if self.axes == ("x", "y") else (b * np.cos(a), b * np.sin(a))
+
+
+@dataclass(frozen=True)
+class ShowerGeometry:
+    """A calorimeter's readout: layers in depth order; cells are flat, layer after layer."""
+
+    name: str
+    layers: tuple[ReadoutLayer, ...]
+
+    @cached_property
+    def n_cells(self) -> int:
+        """Number of cells of all layers."""
+        return sum(layer.n_cells for layer in self.layers)
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each layer lies in the flat cell axis."""
+        stops = np.cumsum([layer.n_cells for layer in self.layers]).tolist()
+        return tuple(
+            slice(stop - layer.n_cells, stop)
+            for stop, layer in zip(stops, self.layers, strict=True)
+        )
+
+    def mirrored(self, axis: str) -> npt.NDArray[np.int64]:
+        """Return the cell indices that mirror a shower along one axis: ``values[:, indices]``.
+
+        ``axis`` is ``x``, ``y`` or ``alpha``; a ValueError where a layer has no such axis or its
+        edges are not symmetric about their middle.
+        """
+        parts = []
+        for layer, cells in zip(self.layers, self.slices, strict=True):
+            if axis not in layer.axes or axis == "r":
+                raise ValueError(f"layer {layer.name} has no mirror image along '{axis}'")
+            which = layer.axes.index(axis)
+            widths = np.diff(layer.edges[which])
+            if not np.allclose(widths, widths[::-1]):
+                raise ValueError(f"the edges of layer {layer.name} along {axis} are not symmetric")
+            grid = np.arange(cells.start, cells.stop).reshape(layer.shape)
+            parts.append(np.flip(grid, which).ravel())
+        return np.concatenate(parts)
+
+    def layer(self, values: Any, index: int) -> Any:
+        """Return layer ``index`` of ``values (batch, cells)`` as ``(batch, *layer.shape)``."""
+        return values[:, self.slices[index]].reshape(-1, *self.layers[index].shape)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One quantity that a sample is conditional on, and the range that the file covers.
+
+    ``unit`` is parsed by astropy; ``scale`` says in which sense the range is filled (and is how
+    networks see the condition).
+    """
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+    scale: Literal["linear", "log"] = "linear"
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """What the samples of a file are; all that networks need to be sized."""
+
+    kind: Literal["shower", "field", "image"]
+    layout: str
+    shape: tuple[int, ...]
+    unit: str
+    conditions: tuple[Condition, ...]
+    geometry: ShowerGeometry | None = None
+    particle: str = ""
+
+    def condition(self, name: str) -> Condition:
+        """Return the condition of this name; KeyError where there is none."""
+        return {c.name: c for c in self.conditions}[name]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return plain values, for an emulator file or an HDF5 attribute."""
+        return as_mapping(self)
+
+    @classmethod
+    def from_mapping(cls, mapping: dict[str, Any]) -> "SampleSpec":
+        """Rebuild what `to_mapping` gave; InputError where something is unknown."""
+        return build(cls, mapping, "spec")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples in physical units, and what each was asked to be.
+
+    For showers: ``values (n, cells)`` float32, MeV; ``conditions["incident_energy"] (n,)`` MeV.
+    """
+
+    values: npt.NDArray[np.float32]
+    conditions: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> "Samples":
+        """Return these rows (a slice or an index array)."""
+        return Samples(self.values[rows], {k: v[rows] for k, v in self.conditions.items()})

@@ -1,0 +1,101 @@
+"""What every architecture is: a generator and a critic built from a config and a spec.
+
+To add one: write its config dataclass beside its modules and put a `build` function behind
+``@architecture(name, Config)``.  The contract test runs over everything that is registered.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emulators.config import build as build_config
+from emulators.config import nearest
+from emulators.data.spec import SampleSpec
+from emulators.errors import InputError
+
+__all__ = ["ARCHITECTURES", "Architecture", "Critic", "Generator", "architecture", "build_networks"]
+
+
+class Generator(nn.Module):
+    """From a latent and a condition to a sample as the network sees it.
+
+    ``latent`` is how many standard normal numbers one sample takes: everything random in a sample
+    is in them, so that sample ``i`` depends on its latent alone (no dropout, no batch statistics
+    in evaluation mode).
+    """
+
+    latent: int
+
+    def initialise(self, x: Tensor, c: Tensor) -> None:
+        """Set data-dependent starting values from training samples (default: none)."""
+
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
+        """Map ``z (batch, latent)`` and ``c (batch, conditions)`` to ``x (batch, *shape)``."""
+        raise NotImplementedError
+
+
+class Critic(nn.Module):
+    """From a sample and its condition to scores, one a head.
+
+    A critic may look at a sample in several ways: `views` gives what its layers see (differentiable
+    in ``x``), `score` judges them.  Gradient penalties act on the views.
+    """
+
+    def initialise(self, x: Tensor, c: Tensor) -> None:
+        """Set data-dependent constants (means and widths of the views) from training samples."""
+
+    def views(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """Return what the layers see, each ``(batch, ...)`` float32 (default: the sample itself)."""
+        return (x,)
+
+    def score(self, views: tuple[Tensor, ...], c: Tensor) -> Tensor:
+        """Return scores ``(batch, heads)``, larger for the reference; no sigmoid."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Return scores ``(batch, heads)`` of samples ``x`` with conditions ``c``."""
+        return self.score(self.views(x, c), c)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A registered pair of networks; ``transform`` lists the steps it expects by default."""
+
+    name: str
+    config: type
+    build: Callable[[Any, SampleSpec], tuple[Generator, Critic]]
+    transform: tuple[dict[str, Any], ...]
+    condition: str  # how conditions are scaled: "log" or "linear" to [-1, 1], or "unit" (value/max)
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def architecture(
+    name: str, config: type, transform: tuple[dict[str, Any], ...] = (), condition: str = "range"
+) -> Callable[[Callable[[Any, SampleSpec], tuple[Generator, Critic]]], Any]:
+    """Register the decorated ``build(config, spec) -> (generator, critic)`` under a name."""
+
+    def register(function: Callable[[Any, SampleSpec], tuple[Generator, Critic]]) -> Any:
+        ARCHITECTURES[name] = Architecture(name, config, function, transform, condition)
+        return function
+
+    return register
+
+
+def build_networks(
+    name: str, options: dict[str, Any], spec: SampleSpec, seed: int = 0
+) -> tuple[Generator, Critic]:
+    """Build a registered pair from plain options; InputError names an unknown name or option.
+
+    Weights are drawn from ``seed`` without touching torch's global generator.
+    """
+    if name not in ARCHITECTURES:
+        raise InputError(f"unknown network '{name}'{nearest(name, list(ARCHITECTURES))}")
+    entry = ARCHITECTURES[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return entry.build(build_config(entry.config, options, "network"), spec)

@@ -1,0 +1,223 @@
+"""Who plays, in which phases, for which losses: one generator against one critic.
+
+A phase gives a loss; the trainer takes the gradient, averages it over the processes and steps.
+Networks run under autocast; views, losses and penalties are float32.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emulators.data.spec import MEV_PER_GEV, ReadoutLayer, SampleSpec, ShowerGeometry
+from emulators.data.transforms import Transform
+from emulators.errors import InputError
+from emulators.networks.base import Critic, Generator
+from emulators.training import penalties
+from emulators.training.objectives import OBJECTIVES
+from emulators.training.recipe import Game
+
+__all__ = ["Batch", "Duel", "Phase", "energy_loss", "mirrored", "mirrors"]
+
+
+class Batch(NamedTuple):
+    """What one phase takes.
+
+    ``x (n, ...)`` and ``c (n, k)`` are reference samples and their conditions as the networks see
+    them; ``z (n, latent)`` is the latent of the generated samples, asked for at the physical
+    conditions ``asked (n, k)``, ``asked_c`` as the networks see them.
+    """
+
+    x: Tensor
+    c: Tensor
+    z: Tensor
+    asked: Tensor
+    asked_c: Tensor
+
+
+class Phase(NamedTuple):
+    """A loss to descend, and numbers for the log (0-dimensional tensors, not yet read)."""
+
+    loss: Tensor
+    parts: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One generator against one critic.
+
+    Parameters
+    ----------
+    generator, critic
+        The networks; each phase switches off the gradients of the other one.
+    transform
+        Between physical and network values; only the energy loss takes it.
+    table
+        Objective, penalties, weights.
+    autocast
+        Gives the context in which the networks run.
+    """
+
+    generator: Generator
+    critic: Critic
+    transform: Transform
+    table: Game
+    autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+
+    def critic_phase(self, batch: Batch, update: int, random: torch.Generator) -> Phase:
+        """Return the critic's loss at its ``update``-th update.
+
+        ``random`` (on the CPU) mixes real and generated samples for the gradient penalty.
+        """
+        table, objective = self.table, OBJECTIVES[self.table.objective]
+        with torch.no_grad():
+            with self.autocast():
+                fake = self.generator(batch.z, batch.asked_c)
+            real_views = self.critic.views(batch.x, batch.c)
+            fake_views = self.critic.views(fake.float(), batch.asked_c)
+        due = update % table.penalty_interval == 0
+        if due and table.r1:
+            real_views = penalties.watch(real_views)
+        if due and table.r2:
+            fake_views = penalties.watch(fake_views)
+        with self.autocast():
+            real = self._scores(real_views, batch.c)
+            fake_scores = self._scores(fake_views, batch.asked_c)
+        loss = objective.critic(real, fake_scores)
+        parts = {"loss_critic": loss.detach()}
+        if due:
+            terms = {}
+            if table.r1:
+                terms["r1"] = penalties.r1(real, real_views, table.r1)
+            if table.r2:
+                terms["r2"] = penalties.r2(fake_scores, fake_views, table.r2)
+            if table.gradient_penalty:
+                terms["gradient_penalty"] = table.gradient_penalty * penalties.gradient_penalty(
+                    self.critic, real_views, fake_views, batch.c, random
+                )
+            for name, term in terms.items():
+                loss = loss + table.penalty_interval * term
+                parts[name] = term.detach()
+        with torch.no_grad():
+            parts["score_reference"], parts["score_generated"] = real.mean(), fake_scores.mean()
+            parts["score_largest"] = torch.maximum(real.abs().max(), fake_scores.abs().max())
+        return Phase(loss, parts)
+
+    def generator_phase(self, batch: Batch) -> Phase:
+        """Return the generator's loss against the critic as it is."""
+        table, objective = self.table, OBJECTIVES[self.table.objective]
+        real = None
+        if objective.paired:
+            with torch.no_grad():
+                views = self.critic.views(batch.x, batch.c)
+                with self.autocast():
+                    real = self._scores(views, batch.c)
+        with self.frozen_critic():
+            with self.autocast():
+                fake = self.generator(batch.z, batch.asked_c)
+            fake = fake.float()
+            views = self.critic.views(fake, batch.asked_c)
+            with self.autocast():
+                scores = self._scores(views, batch.asked_c)
+        loss = objective.generator(real, scores)
+        parts = {"loss_generator": loss.detach()}
+        if table.energy_weight:
+            physical = self.transform.inverse(fake, batch.asked)
+            term = energy_loss(self.transform.spec, physical, batch.asked)
+            loss = loss + table.energy_weight * term
+            parts["energy_loss"] = term.detach()
+        return Phase(loss, parts)
+
+    @contextlib.contextmanager
+    def frozen_critic(self) -> Iterator[None]:
+        """Without gradients of the critic's weights: they would cost time and be thrown away."""
+        self.critic.requires_grad_(False)
+        try:
+            yield
+        finally:
+            self.critic.requires_grad_(True)
+
+    def _scores(self, views: tuple[Tensor, ...], c: Tensor) -> Tensor:
+        return self.critic.score(views, c).float()
+
+
+def energy_loss(spec: SampleSpec, values: Tensor, conditions: Tensor) -> Tensor:
+    """Return ``mean |sum of cells - incident energy|``, GeV (arXiv:1712.10321, section III).
+
+    Parameters
+    ----------
+    spec
+        Its conditions name the column that holds the incident energy.
+    values
+        Deposits, shape ``(n, cells)``, MeV.
+    conditions
+        Shape ``(n, k)``, the incident energy in GeV.
+    """
+    column = [c.name for c in spec.conditions].index("incident_energy")
+    return (values.sum(1) / MEV_PER_GEV - conditions[:, column]).abs().mean()
+
+
+def mirrors(geometry: ShowerGeometry | None, axes: tuple[str, ...]) -> Tensor:
+    """Return the permutations of the flat cells that mirror a shower along some of the axes.
+
+    Parameters
+    ----------
+    geometry
+        The readout; each layer must be symmetric along the axes.
+    axes
+        Out of ``"x"`` and ``"y"``.
+
+    Returns
+    -------
+    Shape ``(2 ** len(axes), cells)``, int64, the identity first:
+    ``values[:, permutations[i]]`` is mirrored.
+
+    Raises
+    ------
+    InputError
+        There is no geometry, or a layer is not symmetric.
+    """
+    if geometry is None:
+        raise InputError("data.mirror needs showers with a geometry")
+    table = np.arange(geometry.n_cells)[None]
+    for axis in axes:
+        flip = np.concatenate(
+            [
+                cells.start + _mirrored_layer(layer, axis)
+                for layer, cells in zip(geometry.layers, geometry.slices)
+            ]
+        )
+        table = np.concatenate([table, table[:, flip]])
+    return torch.from_numpy(table)
+
+
+def _mirrored_layer(layer: ReadoutLayer, axis: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return where each cell of a layer goes, flat."""
+    cells = np.arange(layer.n_cells).reshape(layer.shape)
+    polar = layer.axes == ("alpha", "r")
+    index = 0 if polar else layer.axes.index(axis)
+    edges = np.asarray(layer.edges[index])
+    if not polar:
+        symmetric = np.allclose(edges + edges[::-1], edges[0] + edges[-1])
+        order = np.arange(len(edges) - 1)[::-1]
+    elif len(edges) == 2:
+        return cells.ravel()  # a ring is its own mirror image
+    else:
+        # x = r cos(alpha): mirroring x takes alpha to pi - alpha, mirroring y takes it to -alpha
+        centres = (edges[1:] + edges[:-1]) / 2
+        images = (np.pi if axis == "x" else 0.0) - centres
+        gaps = np.abs(np.exp(1j * images)[:, None] - np.exp(1j * centres)[None])
+        order = gaps.argmin(1)
+        symmetric = gaps.min(1).max() < 1e-4 and np.allclose(np.diff(edges), np.diff(edges)[order])
+    if not symmetric:
+        raise InputError(f"data.mirror: {layer.name} is not symmetric along {axis}")
+    return np.take(cells, order, index).ravel()
+
+
+def mirrored(values: Tensor, permutations: Tensor, which: Tensor) -> Tensor:
+    """Return ``values (n, cells)``, each row with its permutation, ``which (n,)`` int64."""
+    return values.gather(1, permutations[which])

@@ -1,0 +1,65 @@
+"""What several test folders share: a small reference file and a small emulator."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from emulators.data.dataset import Dataset
+from emulators.data.transforms import Transform
+from emulators.emulator import Emulator
+from emulators.networks import build_networks
+
+LAYERS = ((3, 96), (12, 12), (12, 6))  # CaloGAN's
+
+
+@pytest.fixture(scope="session")
+def write_showers():
+    """Return a writer of CaloGAN files: bare ones, without attributes, as the field has them."""
+
+    def write(path: Path, n: int = 64, seed: int = 0, **replaced: np.ndarray | None) -> Path:
+        """Write ``n`` showers; each ``key=array`` replaces a data set, ``key=None`` leaves it out."""
+        rng = np.random.default_rng(seed)
+        energy = np.exp(rng.uniform(0, np.log(100), (n, 1)))  # GeV
+        columns: dict[str, np.ndarray | None] = {"energy": energy}
+        for i, shape in enumerate(LAYERS):
+            cells = rng.exponential(1, (n, *shape)) * (rng.random((n, *shape)) < 0.4)
+            share = (0.2, 0.6, 0.02)[i] * rng.uniform(0.8, 1.2, n) * energy[:, 0] * 1000  # MeV
+            columns[f"layer_{i}"] = cells * (share / cells.sum((1, 2)))[:, None, None]
+        columns["overflow"] = np.zeros((n, 3))
+        with h5py.File(path, "w") as file:
+            for key, values in (columns | replaced).items():
+                if values is not None:
+                    file[key] = np.asarray(values)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shower_file(write_showers, tmp_path_factory):
+    """A file of 64 good showers, 1 to 100 GeV; not to be changed."""
+    return write_showers(tmp_path_factory.mktemp("reference") / "photons.h5")
+
+
+@pytest.fixture(scope="session")
+def emulator_file(shower_file, tmp_path_factory):
+    """A saved emulator that was not trained: a small `mlp` in CaloGAN's geometry."""
+    spec = Dataset(shower_file).spec
+    options = {"latent": 8, "widths": [16], "critic_widths": [8]}
+    generator, _ = build_networks("mlp", options, spec, seed=1)
+    with torch.no_grad():
+        generator.layers[-1].weight.mul_(0.01)
+        generator.layers[-1].bias.mul_(0.01)
+    transform = Transform(spec, [{"name": "incident_share"}])
+    card = {
+        "data_sha256": "0" * 64,
+        "split": {"validation": 0.05, "test": 0.25, "seed": 0},
+        "source": "made up for tests",
+        "licence": "CC0",
+    }
+    path = tmp_path_factory.mktemp("emulators") / "tiny.pt"
+    Emulator(generator, transform, spec, "mlp", options, card).save(path)
+    return path
