@@ -1,6 +1,8 @@
 """The command line: each verb parses, calls, prints."""
 
+import inspect
 import logging
+import os
 import re
 import sys
 import time
@@ -15,7 +17,7 @@ from emulators.errors import InputError
 
 __all__ = ["cli", "main"]
 
-_EXISTING = click.Path(path_type=Path)  # whether it exists is checked by what reads it
+_PATH = click.Path(path_type=Path)  # whether it exists is checked where it is opened
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 
 
@@ -35,7 +37,7 @@ class _Commands(click.Group):
             code = super().main(*args, **kwargs)
         except click.UsageError as error:
             where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
-            _fail(error.format_message() + where, _BAD_INPUT)
+            _fail(error.format_message().rstrip(".") + where, _BAD_INPUT)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code)
         except click.Abort:
@@ -85,10 +87,16 @@ def _examples(*lines: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         text = "\n".join(f"  {line}" for line in lines)
-        function.__doc__ = f"{function.__doc__}\n\n\b\nExamples:\n{text}"
+        function.__doc__ = f"{inspect.getdoc(function)}\n\n\b\nExamples:\n{text}"
         return function
 
     return add
+
+
+def _print_once(text: object) -> None:
+    """Print, but by the first process of torchrun alone."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(text)
 
 
 def _numbered_run(recipe: Path) -> Path:
@@ -101,7 +109,7 @@ def _numbered_run(recipe: Path) -> Path:
     return Path("runs") / f"{recipe.stem}-{max(taken, default=0) + 1}"
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("emulators", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="emulators")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error, and debug messages.")
 def cli(debug: bool) -> None:
@@ -116,95 +124,139 @@ def cli(debug: bool) -> None:
         logger.addHandler(_Echo())
 
 
-@cli.group(cls=_Commands)
+@cli.group(cls=click.Group)
 def data() -> None:
     """Look at, check, convert and split files of samples."""
 
 
 _layout = click.option("--layout", help="Layout of FILE; default: recognised by its keys.")
+_binning = click.option(
+    "--binning",
+    nargs=2,
+    metavar="XML PARTICLE",
+    help="Geometry from a CaloChallenge binning file (mm), e.g. binning.xml pion.",
+)
 
 
-@data.command("info")
-@click.argument("file", type=_EXISTING)
+def _geometry(binning: tuple[str, str] | None) -> Any:
+    from emulators.data.geometries import from_binning_xml
+
+    return from_binning_xml(*binning) if binning else None
+
+
+@data.command("info", short_help="Say what a file holds.")
+@click.argument("file", type=_PATH)
 @_layout
-@_examples("emulators data info photons.h5", "emulators data info --layout calogan photons.h5")
-def data_info(file: Path, layout: str | None) -> None:
-    """Say what FILE holds: layout, geometry, number of samples, conditions with unit and range."""
-    from emulators.data.check import describe
+@_binning
+@_examples(
+    "emulators data info photons.h5",
+    "emulators data info my_pions.hdf5 --binning binning_my_pions.xml pion",
+)
+def data_info(file: Path, layout: str | None, binning: tuple[str, str] | None) -> None:
+    """Say what FILE holds: layout, cells (mm), conditions with their ranges (GeV), deposits."""
+    from emulators.data.describe import describe
 
-    click.echo(describe(file, layout))
+    click.echo(describe(file, layout, _geometry(binning)))
 
 
-@data.command("check")
-@click.argument("file", type=_EXISTING)
+@data.command("check", short_help="Look for what is wrong with a file.")
+@click.argument("file", type=_PATH)
 @_layout
-@_examples("emulators data check photons.h5", "emulators data check --layout calogan photons.h5")
-def data_check(file: Path, layout: str | None) -> None:
-    """Look for NaN, negative or impossible energies, wrong shapes and units in FILE.
+@_binning
+@_examples(
+    "emulators data check photons.h5",
+    "emulators data check photons.h5 --layout calogan || echo do not train on it",
+)
+def data_check(file: Path, layout: str | None, binning: tuple[str, str] | None) -> None:
+    """Look for what is wrong with FILE: NaN, negative or impossible energies, shapes, units.
 
-    Prints one line a finding, with the rows where it is. Exit code 2 if anything is an error.
+    Energies are expected in the units of the layout: CaloGAN has deposits in MeV and incident
+    energies in GeV, CaloChallenge has MeV for both. Prints one line a finding, with the first rows
+    concerned; exit code 2 if one of them is an error.
     """
     from emulators.data.check import check
 
-    findings = check(file, layout)
+    findings = check(file, layout, _geometry(binning))
     for finding in findings:
         click.echo(str(finding))
-    errors = sum(finding.severity == "error" for finding in findings)
+    errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
-        raise InputError(f"{file}: {errors} error{'s' * (errors > 1)} found")
+        more = f" (and {len(errors) - 1} more, see above)" if errors[1:] else ""
+        raise InputError(f"{file}: {str(errors[0]).removeprefix('error: ')}{more}")
     click.echo(f"{file}: no errors, {len(findings)} warnings")
 
 
-@data.command("convert")
-@click.argument("source", type=_EXISTING)
-@click.argument("target", type=_EXISTING)
-@click.option("--layout", required=True, help="Layout to write, e.g. calochallenge.")
+@data.command("convert", short_help="Copy samples, in another layout if asked.")
+@click.argument("source", type=_PATH)
+@click.argument("target", type=_PATH)
+@click.option("--layout", help="Layout to write: calogan, calochallenge; default: the source's.")
+@click.option("--rows", metavar="FROM:TO", help="Which samples, e.g. 0:4000; default: all.")
+@_binning
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
 @_examples(
-    "emulators data convert photons.h5 photons-cc.h5 --layout calochallenge",
-    "emulators data convert dataset_2_1.hdf5 native.h5 --layout calochallenge --overwrite",
+    "emulators data convert photons.h5 photons-mev.h5 --layout calochallenge",
+    "emulators data convert photons.h5 first-4000.h5 --rows 0:4000",
 )
-def data_convert(source: Path, target: Path, layout: str, overwrite: bool) -> None:
-    """Write the samples of SOURCE to TARGET in another layout; energies keep their values."""
+def data_convert(
+    source: Path,
+    target: Path,
+    layout: str | None,
+    rows: str | None,
+    binning: tuple[str, str] | None,
+    overwrite: bool,
+) -> None:
+    """Copy the samples of SOURCE to TARGET: float32, compressed, with geometry and units.
+
+    In another layout if asked: incident energies become GeV or MeV as it wants them.
+    """
     from emulators.data.convert import convert
 
-    convert(source, target, layout, overwrite=overwrite)
-    click.echo(target)
+    geometry = _geometry(binning)
+    click.echo(convert(source, target, layout, rows=rows, geometry=geometry, overwrite=overwrite))
 
 
-@data.command("split")
-@click.argument("file", type=_EXISTING)
-@click.option("-o", "--output", type=_EXISTING, required=True, help="Folder for the three files.")
-@click.option("--validation", default=0.05, show_default=True, help="Fraction of samples.")
-@click.option("--test", default=0.25, show_default=True, help="Fraction of samples.")
+@data.command("split", short_help="Cut a file into train, validation and test.")
+@click.argument("file", type=_PATH)
+@click.option("-o", "--output", type=_PATH, required=True, help="Folder for the three files.")
+@click.option("--validation", default=0.05, show_default=True, help="Fraction of the samples.")
+@click.option("--test", default=0.25, show_default=True, help="Fraction of the samples.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the split.")
+@_binning
 @click.option("--overwrite", is_flag=True, help="Replace the files if they exist.")
 @_examples(
     "emulators data split photons.h5 -o photons/",
     "emulators data split photons.h5 -o photons/ --validation 0.1 --test 0.5 --seed 3",
 )
 def data_split(
-    file: Path, output: Path, validation: float, test: float, seed: int, overwrite: bool
+    file: Path,
+    output: Path,
+    validation: float,
+    test: float,
+    seed: int,
+    binning: tuple[str, str] | None,
+    overwrite: bool,
 ) -> None:
-    """Split FILE at random into train, validation and test files.
+    """Split FILE at random into a training, a validation and a test file; units stay (MeV, GeV).
 
-    With the default fractions and seed these are the rows that a training uses for each.
+    With the default fractions and seed the rows are those that a training takes for each.
     """
     from emulators.data.convert import split
 
-    for path in split(file, output, validation, test, seed, overwrite=overwrite).values():
+    geometry = _geometry(binning)
+    paths = split(file, output, validation, test, seed, geometry=geometry, overwrite=overwrite)
+    for path in paths.values():
         click.echo(path)
 
 
-@cli.command("train")
-@click.argument("recipe", type=_EXISTING, required=False)
+@cli.command("train", short_help="Train an emulator as a recipe says.")
+@click.argument("recipe", type=_PATH, required=False)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
-@click.option("--run", type=_EXISTING, help="Folder to write; default: runs/<recipe>-<number>.")
-@click.option("--resume", type=_EXISTING, metavar="RUN", help="Go on with an interrupted run.")
-@click.option("--dry-run", is_flag=True, help="Check everything, train nothing.")
+@click.option("--run", type=_PATH, help="Folder to write; default: runs/<recipe>-<number>.")
+@click.option("--resume", type=_PATH, metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--dry-run", is_flag=True, help="Check everything and time a few steps.")
 @_examples(
     "emulators train photons.toml --set training.minutes=30 --set data.path=photons.h5",
-    "emulators train --resume runs/photons-1",
+    "emulators train --resume runs/photons-1 --set training.samples=2e7",
     "torchrun --nproc-per-node 4 -m emulators.cli train photons.toml --run runs/photons",
 )
 def train(
@@ -222,25 +274,30 @@ def train(
     from emulators.training import loop
     from emulators.training.recipe import read_recipe
 
-    if (recipe is None) == (resume is None):
-        raise click.UsageError("give either a RECIPE or --resume RUN")
     if resume is not None:
-        click.echo(loop.resume(resume))
+        if recipe is not None or run is not None or dry_run:
+            raise click.UsageError(
+                "--resume takes no RECIPE, --run or --dry-run: the run has its own"
+            )
+        _print_once(loop.resume(resume, settings, progress=True))
         return
-    assert recipe is not None
+    if recipe is None:
+        raise click.UsageError("give a RECIPE, or --resume RUN")
     plan = read_recipe(recipe, settings)
     if dry_run:
-        click.echo(loop.dry_run(plan))
+        _print_once(loop.dry_run(plan))
         return
-    click.echo(loop.train(plan, run or _numbered_run(recipe), progress=True))
+    if run is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise click.UsageError("several processes need one folder: give --run")
+    _print_once(loop.train(plan, run or _numbered_run(recipe), progress=True))
 
 
-@cli.command("generate")
+@cli.command("generate", short_help="Generate samples into a file.")
 @click.argument("emulator")
 @click.option("-n", "n", type=_Count(), help="How many samples: 100000, 100_000 or 1e5.")
-@click.option("-o", "--output", type=_EXISTING, required=True, help="HDF5 file to write.")
+@click.option("-o", "--output", type=_PATH, required=True, help="HDF5 file to write.")
 @click.option("--energy", metavar="GEV", help="One energy, 50, or a law, 1:100:log|linear; GeV.")
-@click.option("--conditions", type=_EXISTING, help="HDF5 file whose conditions are taken in order.")
+@click.option("--conditions", type=_PATH, help="HDF5 file whose conditions are taken in order.")
 @click.option("--seed", default=0, show_default=True, help="Sample i depends on (seed, i) alone.")
 @click.option("--allow-extrapolation", is_flag=True, help="Accept energies outside training.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
@@ -270,13 +327,15 @@ def generate(
     from emulators.emulator import load
     from emulators.generation import generate_file
 
+    if energy is not None and conditions is not None:
+        raise click.UsageError("give --energy or --conditions, not both")
     loaded = load(emulator, device)
     began = time.perf_counter()
     generate_file(
         loaded,
         n,
         output,
-        conditions=conditions or {"incident_energy": energy},
+        conditions=conditions or ({"incident_energy": energy} if energy else {}),
         seed=seed,
         overwrite=overwrite,
         allow_extrapolation=allow_extrapolation,
@@ -285,35 +344,65 @@ def generate(
     click.echo(f"{output}: {time.perf_counter() - began:.1f} s with {loaded.name}")
 
 
-@cli.command("benchmark")
-@click.argument("generated", type=_EXISTING)
-@click.argument("reference", type=_EXISTING)
-@click.option("-o", "--output", type=_EXISTING, required=True, help="Folder for the report.")
-@click.option("--seeds", default=3, show_default=True, help="Classifiers trained, each kind.")
-@_examples(
-    "emulators benchmark showers.h5 photons/test.h5 -o report/",
-    "emulators benchmark showers.h5 photons/test.h5 -o report/ --seeds 5",
+@cli.command("benchmark", short_help="Measure how far samples are from a reference.")
+@click.argument("generated", type=_PATH)
+@click.argument("reference", type=_PATH)
+@click.option("-o", "--output", type=_PATH, required=True, help="Folder for the report.")
+@click.option("--emulator", help="Emulator to time; default: the one that GENERATED names.")
+@click.option("--seeds", default=3, show_default=True, help="Classifiers trained, each view.")
+@click.option(
+    "--preset", default="fast", show_default=True, help="Classifier: fast, calochallenge."
 )
-def benchmark(generated: Path, reference: Path, output: Path, seeds: int) -> None:
+@click.option("--max-samples", type=_Count(), help="Use at most so many showers of each file.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
+@_examples(
+    "emulators benchmark showers.h5 photons/photons_test.h5 -o report/",
+    "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --emulator runs/photons-1",
+)
+def benchmark(
+    generated: Path,
+    reference: Path,
+    output: Path,
+    emulator: str | None,
+    seeds: int,
+    preset: str,
+    max_samples: int | None,
+    seed: int,
+) -> None:
     """Measure how far GENERATED is from REFERENCE, each metric with its floor and error.
 
-    Writes report.json, report.html and report.md to the folder. REFERENCE should be samples that
-    no training saw. Energies in MeV, lengths in mm.
+    Writes report.json, report.html and report.md to a folder and prints the verdict. REFERENCE
+    should be showers that no training saw. Energies in MeV (deposits) and GeV (incident).
     """
     from emulators.benchmarks.report import benchmark as measure
 
-    measure(generated, reference, output, seeds=seeds)
-    click.echo(output)
+    record = measure(
+        generated,
+        reference,
+        output,
+        emulator=emulator,
+        seeds=seeds,
+        preset=preset,
+        max_samples=max_samples,
+        seed=seed,
+        progress=True,
+    )
+    for line in (*record["warnings"], *(f"{v['status']}: {v['text']}" for v in record["verdict"])):
+        click.echo(line)
+    click.echo(output / "report.html")
 
 
-@cli.command("list")
+@cli.command("list", short_help="List the pretrained emulators.")
 @_examples("emulators list", "emulators list | grep photon")
 def list_() -> None:
     """List the pretrained emulators that are installed."""
     from emulators import pretrained
 
-    for name, summary in pretrained.available().items():
+    known = pretrained.available()
+    for name, summary in known.items():
         click.echo(f"{name:20}  {summary}")
+    if not known:
+        click.echo("no pretrained emulators are installed")
 
 
 def main() -> None:

@@ -103,11 +103,14 @@ class Emulator:
     def to(self, device: str | torch.device) -> "Emulator":
         """Move the emulator to a device, e.g. ``"cuda"``; InputError where there is none."""
         try:
-            self.generator.to(device)
-            self.transform.to(device)
+            target = torch.device(device)
+        except RuntimeError:
+            raise InputError(f"unknown device '{device}'; known: cpu, cuda, cuda:1 ...") from None
+        try:
+            self.generator.to(target)
+            self.transform.to(target)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"device '{device}' cannot be used: {reason}") from None
+            raise InputError(f"device '{device}' cannot be used: {_line(error)}") from None
         return self
 
     def law(
@@ -406,6 +409,8 @@ def _contents(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: refused, since it holds {what}, and reading that could run code"
         ) from None
+    except InputError:
+        raise
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: damaged torch file: {_line(error)}") from None
     if not isinstance(data, dict):

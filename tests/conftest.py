@@ -20,7 +20,7 @@ def write_showers():
     """Return a writer of CaloGAN files: bare ones, without attributes, as the field has them."""
 
     def write(path: Path, n: int = 64, seed: int = 0, **replaced: np.ndarray | None) -> Path:
-        """Write ``n`` showers; each ``key=array`` replaces a data set, ``key=None`` leaves it out."""
+        """Write ``n`` showers; ``key=array`` replaces a data set, ``key=None`` omits it."""
         rng = np.random.default_rng(seed)
         energy = np.exp(rng.uniform(0, np.log(100), (n, 1)))  # GeV
         columns: dict[str, np.ndarray | None] = {"energy": energy}

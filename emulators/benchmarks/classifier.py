@@ -1,4 +1,4 @@
-"""Two-sample tests: can a classifier tell emulator from reference on showers it never saw?
+"""Two-sample tests: whether a classifier tells emulator from reference on showers it never saw.
 
 A fresh network is trained on 60 % of both samples, its best epoch chosen on 20 %, and judged on the
 rest.  AUC 0.5 (Jensen-Shannon divergence 0) means that it cannot.  A better trained classifier, and
@@ -11,6 +11,7 @@ Krause and Shih, arXiv:2106.05285; CaloChallenge, arXiv:2410.21611.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -110,7 +111,7 @@ def view(
     name: str,
     values: npt.NDArray[np.float32],
     geometry: ShowerGeometry,
-    incident_energy: npt.NDArray[np.float32],
+    incident_energy: npt.NDArray[np.floating],
 ) -> npt.NDArray[np.float32]:
     """Return what a classifier is shown of each shower, shape ``(n, features)``.
 
@@ -216,12 +217,12 @@ def _train(
     best, state = np.inf, network.state_dict()
     for _ in range(preset.epochs):
         order = torch.from_numpy(rng.permutation(rows)[: steps * batch]).to(device)
-        for chosen in order.split(batch):
+        for chosen in torch.split(order, batch):
             with torch.autocast(device.type, torch.bfloat16, enabled=_bfloat16_pays(device)):
                 logits = network(inputs[0][chosen])[:, 0]
             loss = F.binary_cross_entropy_with_logits(logits.float(), labels[0][chosen])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
         logits = _evaluate(network, inputs[1])
@@ -244,20 +245,20 @@ def _train(
 def _network(features: int, preset: Preset) -> nn.Sequential:
     widths = [features, *[preset.width] * preset.hidden]
     layers: list[nn.Module] = []
-    for a, b in zip(widths, widths[1:]):
+    for a, b in pairwise(widths):
         layers += [nn.Linear(a, b), nn.LeakyReLU(0.01)]
     return nn.Sequential(*layers, nn.Linear(preset.width, 1))
 
 
 @torch.no_grad()
 def _evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
-    return torch.cat([network(x)[:, 0] for x in inputs.split(4096)])
+    return torch.cat([network(x)[:, 0] for x in torch.split(inputs, 4096)])
 
 
 def _bfloat16_pays(device: torch.device) -> bool:
     """Whether this processor multiplies bfloat16 itself; emulated, it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(supported and supported())
 

@@ -40,7 +40,8 @@ def quantile_edges(reference: npt.ArrayLike, bins: int = 50) -> Array:
     edge lies just above the largest value, so that the reference has no overflow.
     """
     values = np.asarray(reference, np.float64)
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+    shares = np.linspace(0, 1, bins + 1)
+    edges = np.unique(np.quantile(values, shares, method="inverted_cdf"))
     above = np.nextafter(edges[-1], np.inf)
     # a largest value that repeats (a count) is a bin of its own, not the end of the one before
     if len(edges) == 1 or (values == edges[-1]).mean() > 0.5 / bins:

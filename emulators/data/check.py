@@ -83,12 +83,10 @@ def check(
         if "unknown layout" in str(error):
             raise
         return [_of_file(path, error)]
-    finally:
-        file = reader.file
     assert geometry is not None
-    findings = _structure(file, module, geometry)
+    findings = _structure(reader.file, module, geometry)
     if not any(f.severity == "error" for f in findings):
-        findings += _values(file, module, geometry)
+        findings += _values(reader.file, module, geometry)
     reader.close()
     return findings
 

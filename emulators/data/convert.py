@@ -69,8 +69,8 @@ def convert(
 def split(
     source: str | Path,
     folder: str | Path,
-    validation: float = 0.1,
-    test: float = 0.1,
+    validation: float = 0.05,
+    test: float = 0.25,
     seed: int = 0,
     *,
     geometry: ShowerGeometry | None = None,

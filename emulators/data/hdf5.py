@@ -5,6 +5,7 @@ size that is not on disk.  A writer collects finished shards beside its target a
 the end, so that a killed job goes on from its last shard.
 """
 
+import errno
 import hashlib
 import json
 import math
@@ -295,16 +296,24 @@ class HDF5Writer:
         )
         target = self.part / f"{start:012d}.h5"
         temporary = target.with_suffix(".tmp")
-        with h5py.File(temporary, "w", libver=("v108", "v110")) as file:
+        # In memory first: HDF5 does not survive a full disk, a plain write does.
+        with h5py.File(
+            temporary, "w", driver="core", backing_store=False, libver=("v108", "v110")
+        ) as file:
             self._layout.create(file, self.spec, len(samples))
             self._layout.write(file, self.spec, 0, samples)
             for key in self._extras[0]:
                 file[key][:] = np.concatenate([extra[key] for extra in self._extras])
-        temporary.replace(target)
+            file.flush()
+            temporary.write_bytes(file.id.get_file_image())
+        _put(temporary, target)
         self._pending, self._extras = [], []
 
     def _finish(self) -> None:
         joined = self.part / "joined.tmp"
+        size = sum(shard.stat().st_size for shard in self.part.glob("*.h5"))
+        if shutil.disk_usage(self.part).free < 1.05 * size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         # v108: attributes may exceed 64 kB, as the geometry of 45 layers does.
         with h5py.File(joined, "w", libver=("v108", "v110")) as file:
             file.attrs.update(self._attributes | self.closing)
@@ -313,9 +322,7 @@ class HDF5Writer:
                 with h5py.File(self.part / f"{start:012d}.h5", "r") as shard:
                     for key, column in shard.items():
                         _copy_chunks(column, file[key], start)
-        with joined.open("rb+") as descriptor:
-            os.fsync(descriptor.fileno())
-        joined.replace(self.path)
+        _put(joined, self.path)
         shutil.rmtree(self.part)
 
     def __enter__(self) -> Self:
@@ -355,6 +362,13 @@ def _compare(part: Path, begun: dict[str, Any], asked: dict[str, Any]) -> None:
             f"{part}: begun by a job that differs in {', '.join(differing)}: delete it, or repeat "
             "that job"
         )
+
+
+def _put(temporary: Path, target: Path) -> None:
+    # On disk before it has its name: a machine that loses power leaves no half file behind.
+    with temporary.open("rb+") as descriptor:
+        os.fsync(descriptor.fileno())
+    temporary.replace(target)
 
 
 def _copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:

@@ -2,7 +2,7 @@
 
 With showers as shares of the incident energy and the Wasserstein objective with gradient penalty
 this is FastCaloGAN (ATL-SOFT-PUB-2020-006): ``latent = 50, widths = [50, 100, 200]``,
-``critic_widths`` three times the number of cells, ReLU everywhere.
+``critic_widths`` three layers as wide as the number of cells, ReLU everywhere.
 """
 
 import math

@@ -8,22 +8,16 @@ import contextlib
 import datetime
 import json
 import logging
-import os
-import platform
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import h5py
 import numpy as np
-import torch
 from tqdm import tqdm
 
-import emulators
 from emulators.config import dump_toml, load_toml, override
 from emulators.emulator import Emulator
 from emulators.errors import InputError
@@ -32,6 +26,15 @@ from emulators.training import checkpoint
 from emulators.training.distributed import World, check_same, choose_device, join, leave
 from emulators.training.monitor import Measure, Monitor, default_measure, preview
 from emulators.training.recipe import Recipe, recipe_from
+from emulators.training.record import (
+    card,
+    count,
+    device_name,
+    duration,
+    environment,
+    pairs,
+    step_of,
+)
 from emulators.training.trainer import Trainer, TrainingDiverged
 
 __all__ = ["TrainingDiverged", "dry_run", "resume", "train"]
@@ -75,11 +78,8 @@ def train(
         raise InputError(
             f"{run}: there is a run in this folder; go on with it (--resume {run}) or take another"
         )
-    world = join(recipe.training.device)
-    try:
-        return _Run(Trainer(recipe, world), run, measure).go(progress)
-    finally:
-        leave(world)
+    with _world(recipe) as world, contextlib.closing(Trainer(recipe, world)) as trainer:
+        return _Run(trainer, run, measure).go(progress)
 
 
 def resume(
@@ -107,9 +107,7 @@ def resume(
     if not (run / "recipe.toml").exists():
         raise InputError(f"{run}: there is no run in this folder to go on with")
     recipe = recipe_from(override(load_toml(run / "recipe.toml"), settings))
-    world = join(recipe.training.device)
-    try:
-        trainer = Trainer(recipe, world)
+    with _world(recipe) as world, contextlib.closing(Trainer(recipe, world)) as trainer:
         last = checkpoint.load(run / "checkpoints" / "last.pt", world.device)
         if last["data_sha256"] != trainer.dataset.sha256:
             raise InputError(
@@ -118,6 +116,13 @@ def resume(
             )
         trainer.load(last)
         return _Run(trainer, run, measure).go(progress)
+
+
+@contextlib.contextmanager
+def _world(recipe: Recipe) -> Iterator[World]:
+    world = join(recipe.training.device)
+    try:
+        yield world
     finally:
         leave(world)
 
@@ -133,10 +138,11 @@ def dry_run(recipe: Recipe, steps: int = 20) -> str:
     for _ in range(steps):
         trainer.step()
     healthy = trainer.healthy()
+    trainer.close()
     rate = steps * trainer.step_samples / (time.perf_counter() - start)
-    budgets = [f"{recipe.training.minutes:g} min"] if recipe.training.minutes else []
-    if recipe.training.samples:
-        budgets.append(_duration(recipe.training.samples / rate))
+    table = recipe.training
+    budgets = [60 * table.minutes] if table.minutes else []
+    budgets += [table.samples / rate] if table.samples else []
     weights = [sum(p.numel() for p in m.parameters()) for m in (trainer.generator, trainer.critic)]
     lines = [
         dump_toml(recipe.to_mapping()),
@@ -144,11 +150,9 @@ def dry_run(recipe: Recipe, steps: int = 20) -> str:
         f"networks   generator {weights[0]:,} weights, critic {weights[1]:,}, "
         f"{trainer.generator.latent} latents",
         f"transform  {' > '.join(s['name'] for s in recipe.transform.steps or ()) or 'none'}",
-        f"speed      {rate:,.0f} samples/s on {_device_name(trainer.world.device)}, "
-        f"{recipe.training.precision}" + ("" if healthy else "; DIVERGES in its first steps"),
-        f"duration   {' or '.join(budgets)}, whichever is shorter, and the monitor's time"
-        if len(budgets) > 1
-        else f"duration   {budgets[0]}, and the monitor's time",
+        f"speed      {rate:,.0f} samples/s on {device_name(trainer.world.device)}, "
+        f"{table.precision}" + ("" if healthy else "; DIVERGES in its first steps"),
+        f"duration   {duration(min(budgets))}, and the time that the monitor takes",
     ]
     return "\n".join(lines)
 
@@ -159,7 +163,7 @@ class _Run:
     def __init__(self, trainer: Trainer, folder: Path, measure: Measure | None) -> None:
         self.trainer, self.folder, self.recipe = trainer, folder, trainer.recipe
         self.world, self.chief = trainer.world, trainer.world.rank == 0
-        self.card = _card(trainer)
+        self.card = card(trainer)
         self.monitor = self._monitor(measure or default_measure(trainer.spec))
         self.losses: dict[str, float] = {}
         self.rate = 0.0  # samples a second, since the last line of metrics
@@ -199,7 +203,7 @@ class _Run:
                 self._measure()
             self._checkpoint()
             if self.chief and not self.trainer.best:
-                self._emulator(self.card).save(emulator)
+                self._emulator().save(emulator)
             self.world.wait()
             if stopped:
                 self.say(
@@ -207,9 +211,10 @@ class _Run:
                     f"emulators train --resume {self.folder}"
                 )
             else:
-                best = self.trainer.best
-                at = f", best at {_count(best['samples'])} samples: {_pairs(best['found'])}"
-                self.say(f"finished at {self._where()}{at if best else ''}; {emulator}")
+                best, text = self.trainer.best, f"finished at {self._where()}"
+                if best:
+                    text += f", best at {count(best['samples'])} samples: {pairs(best['found'])}"
+                self.say(f"{text}; {emulator}")
         return emulator
 
     def _steps(self, stop: list[int], progress: bool, stack: contextlib.ExitStack) -> int:
@@ -270,12 +275,12 @@ class _Run:
         checkpoint.write_text(self.folder / "recipe.toml", dump_toml(self.recipe.to_mapping()))
         path = self.folder / "environment.json"
         starts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-        starts.append(_environment(self.world) | {"steps": self.trainer.steps})
+        starts.append(environment(self.world) | {"steps": self.trainer.steps})
         checkpoint.write_text(path, json.dumps(starts, indent=1) + "\n")
         # lines of steps that will be taken again
         path = self.folder / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if _step_of(line) <= self.trainer.steps]
+        kept = [line for line in lines if step_of(line) <= self.trainer.steps]
         checkpoint.write_text(path, "".join(f"{line}\n" for line in kept))
 
     def _announce(self) -> None:
@@ -283,7 +288,7 @@ class _Run:
         self.say(
             f"{self.recipe.architecture} on {Path(self.recipe.data.path).name}: "
             + ", ".join(f"{len(r):,} {name}" for name, r in rows.items())
-            + f" samples; {_device_name(self.world.device)}, {self.recipe.training.precision}"
+            + f" samples; {device_name(self.world.device)}, {self.recipe.training.precision}"
             + (f", {self.world.size} processes" if self.world.size > 1 else "")
         )
         if self.recipe.training.minutes:
@@ -297,7 +302,7 @@ class _Run:
             self.card["floor"] = self.monitor.floor
             self.say(
                 f"floor between halves of {len(self.monitor.reference):,} validation samples: "
-                + _pairs(self.monitor.floor)
+                + pairs(self.monitor.floor)
             )
         if trainer.steps:
             self.say(f"going on from {self._where()}")
@@ -309,7 +314,7 @@ class _Run:
             last = self.folder / "checkpoints" / "last.pt"
             kept = f"the last good state is {last}" if last.exists() else "there is no good state"
             text = (
-                f"diverged before {self._where()}: {_pairs(self.trainer.take_averages())}; {kept}; "
+                f"diverged before {self._where()}: {pairs(self.trainer.take_averages())}; {kept}; "
                 "lower the learning rates or strengthen the critic's penalty"
             )
             self.say(text)
@@ -333,9 +338,9 @@ class _Run:
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
-    def _emulator(self, card: dict[str, Any]) -> Emulator:
+    def _emulator(self) -> Emulator:
         trainer, recipe = self.trainer, self.recipe
-        card = card | {
+        origin = self.card | {
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "samples_seen": trainer.samples,
             "minutes": round(trainer.seconds / 60, 2),
@@ -346,7 +351,7 @@ class _Run:
             trainer.spec,
             recipe.architecture,
             recipe.options,
-            card,
+            origin,
             self.folder.absolute().name,
         )
 
@@ -360,7 +365,7 @@ class _Run:
         check_same(self.world, (trainer.generator, trainer.critic, trainer.average))
         if not self.chief:
             return
-        emulator = self._emulator(self.card)
+        emulator = self._emulator()
         found, generated = self.monitor(emulator)
         self._write(found)
         self.losses |= found
@@ -390,21 +395,21 @@ class _Run:
     def _where(self) -> str:
         trainer = self.trainer
         return (
-            f"{_count(trainer.samples)} samples, {trainer.steps:,} steps, "
-            f"{_duration(trainer.seconds)}"
+            f"{count(trainer.samples)} samples, {trainer.steps:,} steps, "
+            f"{duration(trainer.seconds)}"
         )
 
     def _status(self) -> None:
         """Say on one line how far, how fast, how long still, how good."""
         trainer = self.trainer
-        left = trainer.seconds * (1 / max(trainer.fraction, 1e-9) - 1)
+        left = trainer.seconds * max(0.0, 1 / max(trainer.fraction, 1e-9) - 1)
         words = {"loss_critic": "critic", "loss_generator": "generator"}
         shown = {words.get(k, k): v for k, v in self.losses.items() if "score" not in k}
         best = trainer.best
         self.say(
-            f"{_count(trainer.samples)} samples ({trainer.fraction:.0%})  {self.rate:,.0f}/s  "
-            f"{_duration(left)} left  {_pairs(shown)}"
-            + (f"  best at {_count(best['samples'])}" if best else "")
+            f"{count(trainer.samples)} samples ({trainer.fraction:.0%})  {self.rate:,.0f}/s  "
+            f"{duration(left)} left  {pairs(shown)}"
+            + (f"  best at {count(best['samples'])}" if best else "")
         )
 
 
@@ -429,74 +434,3 @@ def _stop_requests() -> Iterator[list[int]]:
     finally:
         for known, handler in before.items():
             signal.signal(known, handler)
-
-
-def _card(trainer: Trainer) -> dict[str, Any]:
-    """Return where the emulator comes from; plain values, no paths of this machine."""
-    recipe, data = trainer.recipe, trainer.recipe.data
-    plain = recipe.to_mapping()
-    plain["data"]["path"] = Path(data.path).name
-    return {
-        "recipe": plain,
-        "seed": recipe.training.seed,
-        "data_file": Path(data.path).name,
-        "data_sha256": trainer.dataset.sha256,
-        "split": {
-            "validation": data.validation,
-            "test": data.test,
-            "seed": data.split_seed,
-            "rows": {name: len(rows) for name, rows in trainer.rows.items()},
-        },
-        "versions": _versions(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "emulators": emulators.__version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "h5py": h5py.__version__,
-    }
-
-
-def _environment(world: World) -> dict[str, Any]:
-    return {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
-        "versions": _versions(),
-        "machine": platform.platform(),
-        "device": _device_name(world.device),
-        "processes": world.size,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-    }
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return f"{device.type}, {torch.get_num_threads()} threads"
-
-
-def _step_of(line: str) -> float:
-    """Return the step of a line of metrics; infinity where it was cut short by a kill."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
-
-
-def _pairs(numbers: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-
-
-def _count(n: float) -> str:
-    return f"{n / 1e6:.2f} M" if n >= 1e6 else f"{n / 1e3:.1f} k" if n >= 1e3 else f"{n:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,25 +1,21 @@
 """The physics of a generator in training, on the validation split: a number and a picture."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from emulators.data.spec import Samples, SampleSpec
 from emulators.emulator import Emulator
 
 __all__ = ["Measure", "Monitor", "default_measure", "preview", "scaled_w1"]
 
-# measure(generated values, reference values, conditions of both, spec) -> numbers.  The first
-# number decides which state is the best; smaller is better.
-Measure = Callable[
-    [npt.NDArray[np.float32], npt.NDArray[np.float32], Mapping[str, Any], SampleSpec],
-    dict[str, float],
-]
+# measure(generated, reference, spec) -> numbers.  The first number decides which state is the best;
+# smaller is better.
+Measure = Callable[[Samples, Samples, SampleSpec], dict[str, float]]
 LATENTS = 1  # seed of the latents of every measurement and picture: the same from start to end
 
 
@@ -28,20 +24,13 @@ def default_measure(spec: SampleSpec) -> Measure | None:
     return scaled_w1 if spec.kind == "shower" and spec.geometry is not None else None
 
 
-def scaled_w1(
-    generated: npt.NDArray[np.float32],
-    reference: npt.NDArray[np.float32],
-    conditions: Mapping[str, Any],
-    spec: SampleSpec,
-) -> dict[str, float]:
+def scaled_w1(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[str, float]:
     """Compare showers by their observables, one by one.
 
     Parameters
     ----------
     generated, reference
-        Deposits at the same conditions, shape ``(n, cells)``, MeV.
-    conditions
-        ``incident_energy`` of both, shape ``(n,)``, GeV.
+        Showers at the same incident energies: deposits ``(n, cells)``, MeV.
     spec
         Its geometry says where the cells are.
 
@@ -56,8 +45,10 @@ def scaled_w1(
     from emulators.benchmarks.showers import observables
 
     assert spec.geometry is not None
-    energy = np.asarray(conditions["incident_energy"])
-    ours, theirs = (observables(v, spec.geometry, energy) for v in (generated, reference))
+    ours, theirs = (
+        observables(s.values, spec.geometry, s.conditions["incident_energy"])
+        for s in (generated, reference)
+    )
     widths = {name: float(np.std(values)) for name, values in theirs.items()}
     found = [wasserstein(ours[k], theirs[k]) / width for k, width in widths.items() if width > 0]
     return {"scaled_w1": float(np.mean(found)), "scaled_w1_largest": float(np.max(found))}
@@ -86,7 +77,7 @@ class Monitor:
         reference = self.reference
         asked: dict[str, Any] = dict(reference.conditions)
         generated = emulator.generate(len(reference), seed=LATENTS, **asked)
-        found = self.measure(generated.values, reference.values, reference.conditions, self.spec)
+        found = self.measure(generated, reference, self.spec)
         return found, generated
 
     @cached_property
@@ -102,7 +93,7 @@ class Monitor:
             order = np.argsort(self.reference.conditions[self.spec.conditions[0].name])
         half = len(order) // 2
         a, b = (self.reference[order[k : 2 * half : 2]] for k in (0, 1))
-        return self.measure(a.values, b.values, b.conditions, self.spec)
+        return self.measure(a, b, self.spec)
 
 
 def preview(generated: Samples, reference: Samples, spec: SampleSpec, path: Path) -> None:
@@ -117,35 +108,55 @@ def preview(generated: Samples, reference: Samples, spec: SampleSpec, path: Path
     if geometry is None:
         return
     layers = np.unique(np.linspace(0, len(geometry.layers) - 1, 6).round().astype(int))
-    energies = reference.conditions.get("incident_energy")
+    incident = reference.conditions.get("incident_energy")
     rows = [
         ("mean\nreference", reference.values.mean(0)),
         ("mean\nemulator", generated.values.mean(0)),
     ]
     for shower in range(min(3, len(reference))):
-        at = "" if energies is None else f"\n{energies[shower]:.3g} GeV"
+        at = "" if incident is None else f"\n{incident[shower]:.3g} GeV"
         rows += [(f"reference{at}", reference.values[shower])]
         rows += [(f"emulator{at}", generated.values[shower])]
-    figure = Figure(figsize=(0.9 + 2.3 * len(layers), 1.25 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), len(layers), squeeze=False, sharex="col", sharey="col")
+    # placed by hand: a layout engine would take ten times as long as the drawing
+    width, height = 1.1 + 2.3 * len(layers), 1.1 + 1.15 * len(rows)
+    figure = Figure(figsize=(width, height))
+    box = {"left": 1.1 / width, "right": 1 - 0.1 / width, "top": 1 - 0.3 / height}
+    grid = figure.add_gridspec(
+        len(rows) + 1,
+        len(layers),
+        height_ratios=[1.0] * len(rows) + [0.08],
+        bottom=0.45 / height,
+        **box,
+    )
     for column, index in enumerate(layers):
         layer, cells = geometry.layers[index], geometry.slices[index]
         largest = max(float(values[cells].max()) for _, values in rows) or 1.0
         norm = LogNorm(largest * 1e-5, largest)
-        for axis, (_, values) in zip(axes[:, column], rows):
-            grid = values[cells].reshape(layer.shape).T
-            image = axis.pcolormesh(*layer.edges, np.ma.masked_less_equal(grid, 0), norm=norm)
-        units = ["rad" if a == "alpha" else "mm" for a in layer.axes]
-        axes[0, column].set_title(layer.name.replace("_", " "), fontsize=9)
-        axes[-1, column].set_xlabel(f"{layer.axes[0]} [{units[0]}]", fontsize=8)
-        axes[-1, column].set_ylabel(f"{layer.axes[1]} [{units[1]}]", fontsize=8)
-        bar = figure.colorbar(image, ax=axes[:, column], location="bottom", aspect=25)
-        bar.set_label("cell energy [MeV]", fontsize=8)
-        bar.ax.tick_params(labelsize=7)
-    for axis, (label, _) in zip(axes[:, 0], rows):
-        axis.annotate(
-            label, (-0.42, 0.5), xycoords="axes fraction", ha="right", va="center", fontsize=8
+        for row, (label, values) in enumerate(rows):
+            axis = figure.add_subplot(grid[row, column], xticks=[], yticks=[])
+            energies = np.ma.masked_less_equal(values[cells].reshape(layer.shape).T, 0)
+            image = axis.pcolormesh(*layer.edges, energies, norm=norm)
+            if row == 0:
+                axis.set_title(layer.name.replace("_", " "), fontsize=9)
+            if column == 0:
+                axis.set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center")
+        for k, name in enumerate(("x", "y")):
+            ends = (layer.edges[k][0], layer.edges[k][-1])
+            unit = "rad" if layer.axes[k] == "alpha" else "mm"
+            axis.set(**{f"{name}ticks": ends})
+            axis.tick_params(labelsize=6, pad=1)
+            axis.annotate(
+                f"{layer.axes[k]} [{unit}]",
+                ((0.5, -0.07), (-0.03, 0.5))[k],
+                xycoords="axes fraction",
+                ha=("center", "right")[k],
+                va=("top", "center")[k],
+                fontsize=7,
+                rotation=90 * k,
+            )
+        bar = figure.colorbar(
+            image, cax=figure.add_subplot(grid[len(rows), column]), orientation="horizontal"
         )
-    for axis in axes.flat:
-        axis.tick_params(labelsize=7)
+        bar.set_label("cell energy [MeV]", fontsize=7)
+        bar.ax.tick_params(labelsize=6)
     figure.savefig(path, dpi=90)

@@ -169,6 +169,10 @@ class Trainer:
             self.generator.initialise(x, c)
             self.critic.initialise(x, c)
 
+    def close(self) -> None:
+        """Close the data file."""
+        self.dataset.close()
+
     @property
     def samples(self) -> int:
         """Reference samples that the critic has seen."""

@@ -128,10 +128,9 @@ def shower_spec(
     energy = Condition("incident_energy", "GeV", low, high, "log")
     spec = SampleSpec("shower", layout, (geometry.n_cells,), "MeV", (energy,), geometry, particle)
     native = native_spec(file, layout)
-    said = (native and native.particle) or _text(file, "particle")
-    spec = replace(spec, particle=said or particle)
     if native is None:
-        return spec
+        return replace(spec, particle=_text(file, "particle") or particle)
+    spec = replace(spec, particle=native.particle)
     stated = [c for c in native.conditions if (c.name, c.unit) == (energy.name, energy.unit)]
     # The law that a file was made with says more than its extremes, as long as it is true.
     covers = (

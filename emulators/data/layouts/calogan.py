@@ -105,9 +105,10 @@ def create(file: h5py.File, spec: SampleSpec, n: int) -> None:
 
 
 def write(file: h5py.File, spec: SampleSpec, start: int, samples: Samples) -> None:
-    """Write samples to the rows from ``start``; no sample has overflow."""
+    """Write samples to the rows from ``start``; the overflow is 0."""
     assert spec.geometry is not None
     rows = slice(start, start + len(samples))
     file[ENERGY][rows] = samples.conditions["incident_energy"][:, None]
     for i in range(len(spec.geometry.layers)):
         file[f"layer_{i}"][rows] = spec.geometry.layer(samples.values, i)
+    file["overflow"][rows] = 0

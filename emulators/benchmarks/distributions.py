@@ -1,0 +1,172 @@
+"""Distributions of observables and of layer energies: histograms, distances, moments."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from emulators.benchmarks.distances import measure
+from emulators.benchmarks.pair import Pair
+from emulators.benchmarks.response import (
+    binned_response,
+    energy_bins,
+    response_deviations,
+    responses,
+)
+from emulators.benchmarks.showers import (
+    Array,
+    calogan_observables,
+    observable_table,
+    observables,
+)
+from emulators.data.spec import ShowerGeometry
+from emulators.random import stream
+
+__all__ = ["HALVINGS", "RESAMPLINGS", "average_showers", "distributions"]
+
+HALVINGS = 20
+RESAMPLINGS = 100
+
+
+def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
+    """Measure every observable, and the layer energies in bins of incident energy.
+
+    Parameters
+    ----------
+    pair
+        The showers.
+    seed
+        Of halvings and bootstrap.
+    tolerance
+        Relative deviation of a layer's mean or width that counts as none.
+
+    Returns
+    -------
+    The record's entries ``observables`` and ``layer_energies``.
+    """
+    geometry = pair.geometry
+    energies = pair.energies
+    found = [
+        _in_pieces(samples.values, geometry, energy)
+        for samples, energy in zip((pair.reference, pair.generated), energies)
+    ]
+    rows, halves = pair.halvings(HALVINGS, seed)
+    original = calogan_observables(geometry)
+    entries = []
+    for o in observable_table(geometry):
+        ref, gen = found[0][o.name], found[1][o.name]
+        distances = measure(
+            gen[rows],
+            [(ref[a], ref[b]) for a, b in halves],
+            stream(seed, "bootstrap", o.name),
+            RESAMPLINGS,
+        )
+        entries.append(
+            asdict(o)
+            | {
+                "calogan": o.name in original,
+                "reference": {"mean": ref.mean(), "std": ref.std()},
+                "generated": {"mean": gen.mean(), "std": gen.std()},
+                "distances": {k: asdict(v) for k, v in distances.items()},
+                "histogram": _histogram(ref, gen, o.log),
+            }
+        )
+    edges = energy_bins(energies[0])
+    ref, gen = (responses(f, geometry, e) for f, e in zip(found, energies))
+    rng = stream(seed, "bootstrap", "response")
+    table = binned_response((ref, energies[0]), (gen, energies[1]), edges, rng, RESAMPLINGS)
+    deviations = response_deviations(
+        (gen[rows], energies[1][rows]),
+        [tuple((ref[r], energies[0][r]) for r in half) for half in halves],  # type: ignore[misc]
+        edges,
+        rng,
+        tolerance,
+        RESAMPLINGS,
+    )
+    names = [layer.name for layer in geometry.layers] + ["total"]
+    layer_rows = [
+        {
+            "layer": name,
+            "low": edges[k],
+            "high": edges[k + 1],
+            "n_reference": table.counts[0][k],
+            "n_generated": table.counts[1][k],
+            "mean_reference": table.means[0][i, k],
+            "mean_generated": table.means[1][i, k],
+            "mean_reference_error": table.moment_errors[0][i, k],
+            "mean_generated_error": table.moment_errors[1][i, k],
+            "width_reference": table.widths[0][i, k],
+            "width_generated": table.widths[1][i, k],
+            "width_reference_error": table.moment_errors[2][i, k],
+            "width_generated_error": table.moment_errors[3][i, k],
+            "mean_deviation": table.mean_deviation[i, k],
+            "mean_error": table.mean_error[i, k],
+            "width_deviation": table.width_deviation[i, k],
+            "width_error": table.width_error[i, k],
+        }
+        for i, name in enumerate(names)
+        for k in range(len(edges) - 1)
+    ]
+    return {
+        "observables": entries,
+        "layer_energies": {
+            "edges_GeV": edges,
+            "rows": layer_rows,
+            "deviations": {k: asdict(v) for k, v in deviations.items()},
+        },
+    }
+
+
+def _in_pieces(values: Any, geometry: ShowerGeometry, energy: Array) -> dict[str, Array]:
+    """Compute the observables in pieces: float64 copies of all cells may not fit into memory."""
+    rows = max(1, 4_000_000 // geometry.n_cells)
+    pieces = [
+        observables(values[i : i + rows], geometry, energy[i : i + rows])
+        for i in range(0, len(values), rows)
+    ]
+    return {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
+
+
+def _histogram(
+    reference: Array, generated: Array, log_axis: bool, bins: int = 40
+) -> dict[str, Any]:
+    """Return counts for a plot, first and last being under- and overflow."""
+    both = np.concatenate([reference, generated])
+    if log_axis:
+        both = both[both > 0]
+    low, high = np.quantile(both, [0.001, 0.999]) if len(both) else (0.0, 1.0)
+    distinct = np.unique(both[(both >= low) & (both <= high)])
+    step = np.diff(distinct).min() if len(distinct) > 1 else 1.0
+    if len(distinct) < min(400, len(both) // 4) and (high - low) / step < 4000:
+        # a count, or a fraction of cells: bins of equally many of its values
+        width = step * max(1, round((high - low) / step / bins))
+        edges = np.arange(low - step / 2, high + width, width)
+    elif log_axis:
+        edges = np.geomspace(low, high, bins + 1)
+    else:
+        edges = np.linspace(low, high, bins + 1)
+    inner = [np.histogram(x, edges)[0] for x in (reference, generated)]
+    outer = [
+        (int((x < edges[0]).sum()), int((x > edges[-1]).sum())) for x in (reference, generated)
+    ]
+    return {
+        "edges": edges,
+        "reference": inner[0],
+        "generated": inner[1],
+        "outside": {"reference": outer[0], "generated": outer[1]},
+    }
+
+
+def average_showers(pair: Pair) -> list[dict[str, Any]]:
+    """Return the mean energy of every cell, MeV, layer by layer with its edges."""
+    averages = [s.values.mean(0, dtype=np.float64)[None] for s in (pair.reference, pair.generated)]
+    return [
+        {
+            "layer": layer.name,
+            "axes": layer.axes,
+            "edges": layer.edges,
+            "reference": pair.geometry.layer(averages[0], i)[0],
+            "generated": pair.geometry.layer(averages[1], i)[0],
+        }
+        for i, layer in enumerate(pair.geometry.layers)
+    ]

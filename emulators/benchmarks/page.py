@@ -1,0 +1,265 @@
+"""The report as one self-contained HTML page, drawn from the record."""
+
+import html as escape
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from emulators.benchmarks import plots
+from emulators.benchmarks.tables import (
+    HEADINGS,
+    NOTE,
+    OBSERVABLE_HEADINGS,
+    STATUS,
+    THROUGHPUT_HEADINGS,
+    facts,
+    headline,
+    observable_rows,
+    summary,
+    throughput_rows,
+)
+
+__all__ = ["html"]
+
+_MARK = {"good": "✓", "poor": "✗", "unclear": "?"}
+
+_GROUPS = {
+    "energy": (
+        "Energies",
+        "Deposited energy, whole shower and layer by layer. The emulator's line should follow the "
+        "top of the grey fill and its ratio stay inside the grey band; a slope in the ratio is an "
+        "energy scale that is off, a bump at both ends a width.",
+    ),
+    "sharing": (
+        "Sharing of energy",
+        "How a shower divides its energy between layers, and the two hottest cells of each layer "
+        "between them. Look at the steep ends, where rare showers are.",
+    ),
+    "position": (
+        "Centres",
+        "Centre of energy across the shower axis. A beam on the axis gives a peak at zero, "
+        "symmetric to both sides.",
+    ),
+    "width": (
+        "Widths",
+        "Lateral width of each layer. A peak at zero holds showers with a single cell hit in that "
+        "layer.",
+    ),
+    "depth": (
+        "Depth",
+        "How deep the energy lies, in units of layers: moments of the longitudinal profile.",
+    ),
+    "cells": (
+        "Cells hit",
+        "Fraction of the cells of a layer with any energy, and above a threshold: the many cells "
+        "with very little energy are what emulators find hardest.",
+    ),
+}
+
+
+def html(record: Mapping[str, Any]) -> str:
+    """Return the report as one HTML page that needs no other file and no network."""
+    layers = record["layer_energies"]
+    sections = [
+        ("verdict", "Verdict", _verdict(record)),
+        (
+            "headline",
+            "Headline figures",
+            _table(HEADINGS, headline(record)) + f"<p class=note>{NOTE}</p>",
+        ),
+        (
+            "response",
+            "Energy response",
+            _figure(
+                plots.response(layers),
+                "Response and resolution of the whole shower in logarithmic bins of incident "
+                "energy; below, emulator over reference with the band of ±2 %. Points should lie "
+                "on each other.",
+            ),
+        ),
+        (
+            "layers",
+            "Layer energies",
+            _figure(
+                plots.layer_energies(layers),
+                "Mean and width of each layer's share of the incident energy, emulator over "
+                "reference. Points should lie in the band of ±2 %, or within their bootstrap "
+                "errors of it.",
+            ),
+        ),
+        (
+            "average",
+            "Average showers",
+            _figure(
+                plots.average_showers(record["average_shower"]),
+                "Mean energy of every cell. The ratio should be white; colour in the outskirts is "
+                "a halo that is too wide or too narrow.",
+            ),
+        ),
+    ]
+    if record["classifiers"]:
+        sections.append(
+            (
+                "classifiers",
+                "Classifiers",
+                _figure(
+                    plots.classifier_curves(record["classifiers"]),
+                    "Scores and ROC curves on showers the classifier was not trained on (first "
+                    "seed). If it cannot tell, both score histograms agree and the curve is the "
+                    "diagonal.",
+                ),
+            )
+        )
+    sections.append(("observables", "Observables", _observables(record)))
+    sections.append(("throughput", "Throughput", _throughput(record)))
+    sections.append(("compared", "What was compared", _table(("what", "value"), facts(record))))
+    navigation = "".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
+    body = "".join(
+        f'<section id="{key}"><h2>{title}</h2>{content}</section>'
+        for key, title, content in sections
+    )
+    particle = record["files"]["generated"]["attributes"].get("emulator", "")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>Benchmark of generated showers {escape.escape(particle)}</title>"
+        f"<style>{_CSS}</style></head><body><header><h1>Benchmark of generated showers</h1>"
+        f"<p>{escape.escape(_subject(record))}</p></header><nav>{navigation}</nav>"
+        f"<main>{body}</main></body></html>\n"
+    )
+
+
+def _subject(record: Mapping[str, Any]) -> str:
+    generated, reference = record["files"]["generated"], record["files"]["reference"]
+    name = generated["attributes"].get("emulator")
+    made = f"by emulator {name} " if name else ""
+    return (
+        f"{generated['used']:,} showers generated {made}against {reference['used']:,} of the "
+        f"reference, {record['created'][:10]}"
+    )
+
+
+def _verdict(record: Mapping[str, Any]) -> str:
+    warnings = "".join(
+        f"<p class=warning><strong>Warning.</strong> {escape.escape(w)}</p>"
+        for w in record["warnings"]
+    )
+    items = "".join(
+        f'<li class="{v["status"]}"><span class=mark aria-hidden=true>{_MARK[v["status"]]}</span>'
+        f"<div><strong>{STATUS[v['status']]}: {escape.escape(v['what'])}.</strong> "
+        f"{escape.escape(v['text'])}</div></li>"
+        for v in record["verdict"]
+    )
+    return f"{warnings}<p class=lead>{summary(record)}</p><ul class=verdict>{items}</ul>"
+
+
+def _observables(record: Mapping[str, Any]) -> str:
+    parts = [
+        "<p>Grey fill: reference. Blue line: emulator. Bars and bands: statistical errors. "
+        "Triangles at a ratio panel's border stand for points outside it. S is the separation "
+        "power, 0 (equal) to 1 (disjoint).</p>"
+    ]
+    for group, (title, caption) in _GROUPS.items():
+        members = [o for o in record["observables"] if o["group"] == group]
+        if members:
+            chosen = plots.shown(members)
+            if len(chosen) < len(members):
+                caption += f" {len(chosen)} of {len(members)} are drawn; the table has all."
+            parts.append(f"<h3>{title}</h3>{_figure(plots.observable_page(chosen), caption)}")
+    rows = _table(OBSERVABLE_HEADINGS, observable_rows(record))
+    return "".join(parts) + (
+        "<h3>Distances</h3>" + rows + "<p class=note>Separation power in up to 50 bins that hold "
+        "equally much of the reference, under- and overflow counted. Wasserstein distance in the "
+        "unit of the observable.</p>"
+    )
+
+
+def _throughput(record: Mapping[str, Any]) -> str:
+    found = record["throughput"]
+    text = _table(THROUGHPUT_HEADINGS, throughput_rows(record))
+    if not found["emulator"] and found["why_not"]:
+        text += f"<p class=note>Not timed: {escape.escape(found['why_not'])}</p>"
+    if found["emulator"]:
+        text += (
+            "<p class=note>From the request to the samples in memory, after a warm-up; median of "
+            "the repeats, spread from 16 % to 84 %. In a full simulation few showers can be "
+            "batched: batch 1 counts there.</p>"
+        )
+    if found["reference_seconds_per_sample"] and found["emulator"]:
+        text += (
+            "<p class=note>The simulation's time was recorded when its file was made, perhaps on "
+            "another machine: the speed-up is no measurement of this report.</p>"
+        )
+    return text
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th scope=col>{escape.escape(h)}</th>" for h in headings)
+    body = "".join(
+        "<tr>"
+        + f"<th scope=row>{escape.escape(row[0])}</th>"
+        + "".join(f"<td>{escape.escape(str(c))}</td>" for c in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    kind = "words" if len(headings) == 2 else "numbers"
+    return (
+        f'<div class=scroll tabindex=0><table class="{kind}"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _figure(source: str, caption: str) -> str:
+    kind = "photo" if source.startswith("data:image/png") else "drawing"
+    text = escape.escape(caption)
+    return (
+        f'<figure class="{kind}"><div class=scroll tabindex=0><img src="{source}" alt="{text}">'
+        f"</div><figcaption>{text}</figcaption></figure>"
+    )
+
+
+_CSS = """
+:root{--ink:#1b1f24;--soft:#57606a;--paper:#fff;--card:#f6f7f9;--line:#d5d9de;--link:#00629a;
+--good:#1a7f4b;--poor:#b3261e;--unclear:#8a6100}
+@media screen and (prefers-color-scheme:dark){:root{--ink:#dfe3e8;--soft:#9aa4af;--paper:#14171a;
+--card:#1d2126;--line:#363c43;--link:#6cbcf0;--good:#57c78a;--poor:#ff8a80;--unclear:#e3b341}}
+*{box-sizing:border-box}
+html{scroll-padding-top:3.2rem}
+body{margin:0;background:var(--paper);color:var(--ink);
+font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+header,main{max-width:72rem;margin:0 auto;padding:0 1.25rem}
+header{padding-top:2rem}
+h1{font-size:1.8rem;line-height:1.2;margin:0}
+header p{color:var(--soft);margin:.4rem 0 1rem}
+h2{font-size:1.35rem;margin:2.6rem 0 .8rem;padding-top:.4rem;border-top:1px solid var(--line)}
+h3{font-size:1.08rem;margin:1.8rem 0 .4rem}
+nav{position:sticky;top:0;z-index:1;background:var(--paper);border-bottom:1px solid var(--line);
+display:flex;gap:.2rem 1.1rem;overflow-x:auto;white-space:nowrap;
+padding:.55rem max(1.25rem,calc((100vw - 72rem)/2 + 1.25rem))}
+a{color:var(--link)}nav a{text-decoration:none}nav a:hover{text-decoration:underline}
+.lead{font-size:1.15rem;font-weight:600;margin:.4rem 0 .8rem}
+.verdict{list-style:none;margin:0;padding:0;display:grid;gap:.55rem}
+.verdict li{display:flex;gap:.8rem;background:var(--card);border-left:4px solid var(--line);
+border-radius:4px;padding:.6rem .9rem}
+.mark{font-weight:700;font-size:1.1rem}
+.good{border-color:var(--good)!important}.good .mark{color:var(--good)}
+.poor{border-color:var(--poor)!important}.poor .mark{color:var(--poor)}
+.unclear{border-color:var(--unclear)!important}.unclear .mark{color:var(--unclear)}
+.warning{background:var(--card);border:1px solid var(--poor);border-radius:4px;padding:.7rem .9rem}
+.scroll{overflow-x:auto}
+table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
+th,td{padding:.38rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+thead th{color:var(--soft);font-weight:600;white-space:nowrap}
+tbody th{font-weight:500}
+.numbers td{white-space:nowrap}
+.words tbody th{white-space:nowrap;color:var(--soft)}.words td{overflow-wrap:anywhere}
+figure{margin:1rem 0}
+figure img{display:block;width:100%;min-width:44rem;height:auto}
+.photo img{background:#fff;border-radius:6px}
+figcaption,.note{color:var(--soft);font-size:.9rem;margin-top:.5rem;max-width:60rem}
+@media (max-width:40rem){h1{font-size:1.45rem}.words tbody th{white-space:normal}
+th,td{padding:.32rem .5rem}}
+@media print{nav{display:none}body{font-size:10.5pt}main,header{max-width:none;padding:0}
+figure,tr,li{break-inside:avoid}h2,h3{break-after:avoid}figure img{min-width:0}
+.scroll{overflow:visible}.numbers td{white-space:normal}table{font-size:8.5pt}}
+"""

@@ -1,0 +1,386 @@
+"""The figures of a shower report, drawn from its record; matplotlib's object interface throughout.
+
+Colours are Okabe and Ito's, told apart by every kind of eye and by lightness in print.  The
+reference is always the grey fill, the emulator always the blue line.
+"""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "average_showers",
+    "classifier_curves",
+    "layer_energies",
+    "observable_page",
+    "response",
+    "shown",
+]
+
+INK, GREY, BLUE, BAND = "#1b1f24", "#b4b9c0", "#0072b2", "#8a9099"
+_NIGHT = {INK: "#dfe3e8", GREY: "#5b626b", BLUE: "#56b4e9", BAND: "#7d858f"}
+_STYLE: Any = {
+    "font.size": 10.0,
+    "axes.labelsize": 10.0,
+    "axes.titlesize": 10.0,
+    "legend.fontsize": 9.0,
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.0,
+    "axes.linewidth": 0.8,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "legend.frameon": False,
+    "mathtext.fontset": "dejavusans",
+    "svg.hashsalt": "emulators",
+}
+MOST = 12  # panels of one kind: of more layers, evenly spaced ones are drawn
+
+
+def shown(items: Sequence[Any], most: int = MOST) -> list[Any]:
+    """Return at most so many items, evenly spaced, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
+
+
+def observable_page(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the histograms of some observables, each with its ratio; return an SVG data URI."""
+    import matplotlib as mpl
+
+    columns, rows = min(3, len(entries)), -(-len(entries) // 3)
+    width, height = 3.7 * columns, 3.35 * rows + 0.45
+    with mpl.rc_context(_STYLE):
+        # placed by hand: one size for every panel, and no search for a layout
+        figure = _figure(width, height, layout=None)
+        grid = figure.add_gridspec(
+            rows,
+            columns,
+            left=0.7 / width,
+            right=1 - 0.12 / width,
+            bottom=0.55 / height,
+            top=1 - 0.42 / height,
+            wspace=0.26,
+            hspace=0.3,
+        )
+        for k, entry in enumerate(entries):
+            pair = grid[k // columns, k % columns].subgridspec(
+                2, 1, height_ratios=(3, 1.1), hspace=0.07
+            )
+            top = figure.add_subplot(pair[0])
+            below = figure.add_subplot(pair[1], sharex=top)
+            _overlay(top, below, entry)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        place = (0.5, 1 - 0.05 / height)
+        figure.legend(handles, labels, loc="upper center", bbox_to_anchor=place, ncols=3)
+        return _svg(figure)
+
+
+def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    histogram = entry["histogram"]
+    edges = np.asarray(histogram["edges"])
+    density, error = {}, {}
+    for name in ("reference", "generated"):
+        counts = np.asarray(histogram[name], float)
+        total = counts.sum() + sum(histogram["outside"][name])
+        density[name], error[name] = counts / total, np.sqrt(counts) / total
+    ref, gen = density["reference"], density["generated"]
+    top.stairs(ref, edges, fill=True, color=GREY, label="reference")
+    top.stairs(gen, edges, color=BLUE, lw=1.6, label="emulator")
+    centres = np.sqrt(edges[1:] * edges[:-1]) if entry["log"] else (edges[1:] + edges[:-1]) / 2
+    top.errorbar(centres, gen, error["generated"], fmt="none", ecolor=BLUE, elinewidth=0.9)
+    _band(top, edges, ref - error["reference"], ref + error["reference"], "statistical error")
+    top.set_ylim(0, 1.25 * max(ref.max(), gen.max(), 1e-9))
+    top.set_ylabel("showers / bin")
+    if entry["group"] in ("position", "width") or entry["name"] == "energy_response":
+        top.set_yscale("log")  # a core and tails that matter
+        lowest = 0.5 / max(sum(histogram["reference"]), 1)
+        top.set_ylim(lowest, 12 * max(ref.max(), gen.max(), lowest))
+    if entry["log"]:
+        top.set_xscale("log")
+    top.tick_params(labelbottom=False)
+    separation = entry["distances"]["separation_power"]
+    text = f"S = {separation['value']:.3f} (floor {separation['floor']:.3f})"
+    top.text(0.97, 0.95, text, transform=top.transAxes, ha="right", va="top", fontsize=8.5)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio, spread, own = gen / ref, error["generated"] / ref, error["reference"] / ref
+    ratio[ref == 0] = np.nan
+    _ratio(below, centres, ratio, spread, (0.5, 1.5))
+    _band(below, edges, np.nan_to_num(1 - own, nan=1), np.nan_to_num(1 + own, nan=1))
+    below.set_xlim(edges[0], edges[-1])
+    below.set_xlabel(entry_axis(entry))
+    below.set_ylabel("ratio")
+    if entry["name"] == "depth":
+        below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (top, below):
+        axes.yaxis.set_label_coords(-0.17, 0.5)
+
+
+def entry_axis(entry: Mapping[str, Any]) -> str:
+    """Return what an axis says of an observable of the record."""
+    return f"{entry['label']} [{entry['unit']}]" if entry["unit"] else str(entry["label"])
+
+
+def response(table: Mapping[str, Any]) -> str:
+    """Draw mean response and resolution against incident energy; return an SVG data URI."""
+    import matplotlib as mpl
+
+    cells = [c for c in table["rows"] if c["layer"] == "total"]
+    with mpl.rc_context(_STYLE):
+        figure = _figure(9.4, 4.3)
+        grid = figure.add_gridspec(1, 2)
+        for column, (kind, label) in enumerate(
+            (
+                ("mean", r"mean of $E_\mathrm{tot}/E_\mathrm{inc}$"),
+                ("width", r"standard deviation of $E_\mathrm{tot}/E_\mathrm{inc}$"),
+            )
+        ):
+            pair = grid[0, column].subgridspec(2, 1, height_ratios=(3, 1.3))
+            top = figure.add_subplot(pair[0])
+            below = figure.add_subplot(pair[1], sharex=top)
+            energies, bars = _energies(cells)
+            for name, colour, marker in (("reference", BAND, "s"), ("generated", BLUE, "o")):
+                top.errorbar(
+                    energies,
+                    _column(cells, f"{kind}_{name}"),
+                    _column(cells, f"{kind}_{name}_error"),
+                    bars,
+                    fmt=marker,
+                    ms=4.5,
+                    color=colour,
+                    label="emulator" if name == "generated" else name,
+                )
+            top.set_ylabel(label)
+            top.tick_params(labelbottom=False)
+            top.legend()
+            _deviation_panel(below, cells, kind)
+            below.set_xlabel("incident energy [GeV]")
+            below.set_ylabel("ratio")
+        return _svg(figure)
+
+
+def layer_energies(table: Mapping[str, Any]) -> str:
+    """Draw emulator / reference of layer means and widths against energy; an SVG data URI."""
+    import matplotlib as mpl
+
+    names = list(dict.fromkeys(c["layer"] for c in table["rows"] if c["layer"] != "total"))
+    chosen = shown(names, 6)
+    with mpl.rc_context(_STYLE):
+        figure = _figure(9.4, 1.75 * len(chosen) + 0.7)
+        axes = figure.subplots(len(chosen), 2, sharex=True, squeeze=False)
+        for row, name in enumerate(chosen):
+            cells = [c for c in table["rows"] if c["layer"] == name]
+            for column, kind in enumerate(("mean", "width")):
+                axes[row, column].set_ylabel(name.replace("_", " "))
+                _deviation_panel(axes[row, column], cells, kind)
+        for column, title in enumerate(("mean", "standard deviation")):
+            axes[0, column].set_title(
+                rf"{title} of $E_\mathrm{{layer}}/E_\mathrm{{inc}}$, emulator / reference"
+            )
+            axes[-1, column].set_xlabel("incident energy [GeV]")
+        return _svg(figure)
+
+
+def _deviation_panel(axes: "Axes", cells: Sequence[Mapping[str, Any]], kind: str) -> None:
+    energies, bars = _energies(cells)
+    deviation, error = (_column(cells, f"{kind}_{k}") for k in ("deviation", "error"))
+    reach = np.nanmax(np.append(np.abs(deviation) + error, 0.04))
+    reach = 1.15 * min(reach, 0.5)
+    axes.axhspan(0.98, 1.02, color=GREY, alpha=0.55, lw=0)
+    axes.axhline(1, color=BAND, lw=0.9)
+    axes.errorbar(energies, 1 + deviation, error, bars, fmt="o", ms=4, color=BLUE)
+    _outliers(axes, energies, 1 + deviation, (1 - reach, 1 + reach))
+    axes.set_ylim(1 - reach, 1 + reach)
+    axes.set_xscale("log")
+    _plain_decades(axes)
+
+
+def average_showers(layers: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the mean energy of every cell: reference, emulator, ratio; return a PNG data URI."""
+    import matplotlib as mpl
+    from matplotlib.colors import LogNorm
+
+    chosen = shown(layers, 6)
+    with mpl.rc_context(_STYLE):
+        figure = _figure(10.2, 3.05 * len(chosen) + 0.2)
+        figure.set_facecolor("white")
+        axes = figure.subplots(len(chosen), 3, squeeze=False)
+        for row, layer in zip(axes, chosen):
+            ref, gen = (np.asarray(layer[k]) for k in ("reference", "generated"))
+            positive = np.concatenate([ref[ref > 0], gen[gen > 0]])
+            top = positive.max() if len(positive) else 1.0
+            low = max(positive.min(), 1e-5 * top) if len(positive) else 0.1
+            norm = LogNorm(low, top if top > low else 10 * low)
+            for panel, cells, title in zip(row[:2], (ref, gen), ("reference", "emulator")):
+                mesh = _mesh(panel, layer, np.where(cells > 0, cells, np.nan), norm, "viridis")
+                panel.set_title(f"{title}, {layer['layer'].replace('_', ' ')}")
+            figure.colorbar(mesh, ax=list(row[:2]), label="mean energy [MeV]", pad=0.02)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.where(ref > 0, gen / ref, np.nan)
+            mesh = _mesh(row[2], layer, ratio, LogNorm(0.5, 2), "RdBu_r")
+            row[2].set_title("emulator / reference")
+            bar = figure.colorbar(mesh, ax=row[2], label="ratio", pad=0.04, extend="both")
+            bar.set_ticks([0.5, 0.7, 1, 1.4, 2], labels=["0.5", "0.7", "1", "1.4", "2"])
+            bar.minorticks_off()
+        return _png(figure)
+
+
+def _mesh(
+    axes: "Axes", layer: Mapping[str, Any], cells: npt.NDArray[Any], norm: Any, colours: str
+) -> Any:
+    first, second = (np.asarray(e, float) for e in layer["edges"])
+    if tuple(layer["axes"]) == ("x", "y"):
+        x, y, labels = *np.meshgrid(first, second, indexing="ij"), ("x [mm]", "y [mm]")
+    else:  # rings are drawn in short straight pieces
+        pieces = max(1, 96 // len(cells))
+        cells = np.repeat(cells, pieces, axis=0)
+        first = np.linspace(first[0], first[-1], len(cells) + 1)
+        alpha, r = np.meshgrid(first, second, indexing="ij")
+        x, y, labels = r * np.cos(alpha), r * np.sin(alpha), (r"$\eta$ [mm]", r"$\phi$ [mm]")
+    mesh = axes.pcolormesh(x, y, cells, norm=norm, cmap=colours, rasterized=True)
+    axes.set_aspect("equal")
+    axes.set_facecolor("#e9ebee")
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
+    return mesh
+
+
+def classifier_curves(classifiers: Mapping[str, Mapping[str, Any]]) -> str:
+    """Draw score histograms and ROC curves of the first seeds; return an SVG data URI."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure = _figure(3.4 * len(classifiers), 6.0)
+        axes = figure.subplots(2, len(classifiers), squeeze=False)
+        for (top, below), (name, found) in zip(axes.T, classifiers.items()):
+            scores = found["scores"]
+            counts = {k: np.asarray(scores[k], float) for k in ("reference", "generated")}
+            top.stairs(
+                counts["reference"] / counts["reference"].sum(),
+                scores["edges"],
+                fill=True,
+                color=GREY,
+                label="reference",
+            )
+            top.stairs(
+                counts["generated"] / counts["generated"].sum(),
+                scores["edges"],
+                color=BLUE,
+                lw=1.6,
+                label="emulator",
+            )
+            top.set_ylim(bottom=0)
+            top.set_xlim(0, 1)
+            top.set_title(f"{name} view")
+            top.set_xlabel("score: probability of reference")
+            roc = found["roc"]
+            below.plot([0, 1], [0, 1], color=BAND, lw=0.9, ls="--", label="cannot tell")
+            below.plot(roc["generated_kept"], roc["reference_kept"], color=BLUE, lw=1.8)
+            below.text(0.95, 0.08, f"AUC {found['auc']['value']:.3f}", ha="right")
+            below.set_xlabel("emulated showers accepted")
+            below.set_xlim(0, 1)
+            below.set_ylim(0, 1)
+            below.set_aspect("equal")
+        axes[0, 0].set_ylabel("showers / bin")
+        axes[0, 0].legend()
+        axes[1, 0].set_ylabel("reference showers accepted")
+        axes[1, 0].legend(loc="upper left")
+        return _svg(figure)
+
+
+def _figure(width: float, height: float, layout: Any = "constrained") -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), layout=layout)
+    figure.set_facecolor("none")
+    return figure
+
+
+def _band(
+    axes: "Axes", edges: npt.NDArray[Any], low: Any, high: Any, label: str | None = None
+) -> None:
+    axes.fill_between(
+        edges,
+        np.append(low, low[-1]),
+        np.append(high, high[-1]),
+        step="post",
+        color=BAND,
+        alpha=0.5,
+        lw=0,
+        label=label,
+    )
+
+
+def _ratio(
+    axes: "Axes", x: Any, ratio: npt.NDArray[Any], error: Any, limits: tuple[float, float]
+) -> None:
+    axes.axhline(1, color=BAND, lw=0.9)
+    axes.errorbar(x, ratio, error, fmt="o", ms=2.5, color=BLUE, elinewidth=0.9)
+    _outliers(axes, x, ratio, limits)
+    axes.set_ylim(*limits)
+
+
+def _outliers(axes: "Axes", x: Any, y: npt.NDArray[Any], limits: tuple[float, float]) -> None:
+    """Mark values outside the limits by triangles on the border: none may vanish unseen."""
+    reach = limits[1] - limits[0]
+    for outside, place, marker in (
+        (y > limits[1], limits[1] - 0.06 * reach, "^"),
+        (y < limits[0], limits[0] + 0.06 * reach, "v"),
+    ):
+        axes.plot(np.asarray(x)[outside], np.full(outside.sum(), place), marker, ms=4, color=BLUE)
+
+
+def _energies(cells: Sequence[Mapping[str, Any]]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    low, high = _column(cells, "low"), _column(cells, "high")
+    middle = np.sqrt(low * high)
+    return middle, np.stack([middle - low, high - middle])
+
+
+def _column(cells: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.float64]:
+    return np.array([c[name] for c in cells], float)
+
+
+def _plain_decades(axes: "Axes") -> None:
+    """Write 1, 10, 100 instead of powers of ten."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _svg(figure: "Figure") -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    # an embedded image sees whether its page is read in the dark, and may choose its own inks
+    rules = "".join(
+        f'[style*="{kind}: {day}"]{{{kind}:{night} !important}}'
+        for day, night in _NIGHT.items()
+        for kind in ("fill", "stroke")
+    )
+    style = f"<style>@media screen and (prefers-color-scheme:dark){{{rules}}}</style>"
+    text = text.replace("<defs>", f"{style}<defs>", 1)
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
+
+
+def _png(figure: "Figure") -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

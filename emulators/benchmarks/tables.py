@@ -1,0 +1,223 @@
+"""The tables of a report, and the report as Markdown, drawn from the record."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "HEADINGS",
+    "NOTE",
+    "OBSERVABLE_HEADINGS",
+    "STATUS",
+    "THROUGHPUT_HEADINGS",
+    "facts",
+    "headline",
+    "markdown",
+    "observable_rows",
+    "summary",
+    "throughput_rows",
+]
+
+STATUS = {"good": "Good", "poor": "Fails", "unclear": "Cannot be told"}
+
+
+def headline(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of the headline table: metric, value, error, floor, floor's error, n."""
+    rows = []
+    for name, found in record["classifiers"].items():
+        for kind in ("auc", "jsd"):
+            c = found[kind]
+            rows.append(
+                [
+                    f"{kind.upper()}, {name} view",
+                    f"{c['value']:.4f}",
+                    "" if c["error"] is None else f"{c['error']:.4f}",
+                    f"{c['floor']:.4f}",
+                    "" if c["floor_error"] is None else f"{c['floor_error']:.4f}",
+                    f"{c['n']:,} (test {found['n_test']:,}; floor {c['floor_n']:,})",
+                ]
+            )
+    tolerance = 100 * record["settings"]["thresholds"]["deviation"]
+    words = {
+        "layer_mean": "layer means",
+        "layer_width": "layer widths",
+        "total_mean": "response",
+        "total_width": "resolution",
+    }
+    for key, what in words.items():
+        for suffix, text, digits in (
+            ("_within", f"{what} within {tolerance:g} %, % of bins", 0),
+            ("", f"{what}, largest deviation, %", 3 if key == "total_mean" else 1),
+        ):
+            m = record["layer_energies"]["deviations"][key + suffix]
+            numbers = [100 * m[k] for k in ("value", "error", "floor", "floor_error")]
+            rows.append([text, *(f"{x:.{digits}f}" for x in numbers), f"{m['n']:,}"])
+    for key, what in (
+        ("separation_power", "separation power, mean of observables"),
+        ("wasserstein", "Wasserstein / reference's width, mean"),
+        ("kolmogorov_smirnov", "Kolmogorov-Smirnov, mean of observables"),
+    ):
+        # a mean of correlated numbers: its error is at most the mean of theirs
+        found = [
+            (o["distances"][key], (o["reference"]["std"] or 1.0) if key == "wasserstein" else 1.0)
+            for o in record["observables"]
+        ]
+        means = [
+            sum(m[k] / scale for m, scale in found) / len(found)
+            for k in ("value", "error", "floor", "floor_error")
+        ]
+        rows.append([what, *(f"{x:.4f}" for x in means), f"{found[0][0]['n']:,}"])
+    return rows
+
+
+HEADINGS = ("metric", "value", "error", "floor", "floor's error", "n per sample")
+
+
+def observable_rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of the table of observables."""
+    rows = []
+    for o in record["observables"]:
+        d = o["distances"]
+        row = [o["name"], o["unit"] or "1"]
+        row += [f"{o[k]['mean']:.4g} ± {o[k]['std']:.3g}" for k in ("reference", "generated")]
+        for key in ("separation_power", "wasserstein", "kolmogorov_smirnov"):
+            m = d[key]
+            row += [f"{m['value']:.3g} ± {m['error']:.1g}", f"{m['floor']:.3g}"]
+        rows.append(row)
+    return rows
+
+
+OBSERVABLE_HEADINGS = (
+    "observable",
+    "unit",
+    "reference, mean ± width",
+    "emulator, mean ± width",
+    "separation",
+    "floor",
+    "Wasserstein",
+    "floor",
+    "KS",
+    "floor",
+)
+
+
+def throughput_rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of the throughput table."""
+    found, simulation = record["throughput"]["emulator"], None
+    rows = []
+    simulation = record["throughput"]["reference_seconds_per_sample"]
+    for entry in found or []:
+        seconds = entry["seconds_per_sample"]
+        rows.append(
+            [
+                f"emulator, batch {entry['batch']:,}"
+                + (", written to a file" if entry["writing"] else ""),
+                f"{1e3 * seconds:.4g}",
+                f"{1e3 * entry['spread']:.1g}",
+                f"{1 / seconds:,.0f}" if seconds < 0.1 else f"{1 / seconds:.3g}",
+                f"{simulation / seconds:,.0f}" if simulation else "not known",
+                f"{entry['device']}, {entry['repeats']} repeats",
+            ]
+        )
+    rows.append(
+        [
+            "simulation, as its file records",
+            f"{1e3 * simulation:.4g}" if simulation else "not recorded",
+            "",
+            f"{1 / simulation:.3g}" if simulation else "",
+            "1" if simulation else "",
+            "",
+        ]
+    )
+    return rows
+
+
+THROUGHPUT_HEADINGS = ("what", "ms / shower", "spread", "showers / s", "speed-up", "how")
+
+
+def facts(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return what was compared and how, as pairs of words."""
+    generated, reference = record["files"]["generated"], record["files"]["reference"]
+    attributes = generated["attributes"]
+    machine, settings = record["machine"], record["settings"]
+    paired = record["energies"]["paired"]
+    rows = [
+        ["generated file", f"{generated['path']} ({generated['layout']} layout)"],
+        ["its sha256", generated["sha256"]],
+        ["its showers", f"{generated['used']:,} used of {generated['showers']:,}"],
+        ["made by", attributes.get("generator", "not said in the file")],
+        ["its seed", attributes.get("seed", "not said in the file")],
+        ["its law of conditions", attributes.get("conditions", "not said in the file")],
+        ["reference file", f"{reference['path']} ({reference['layout']} layout)"],
+        ["its sha256", reference["sha256"]],
+        ["its showers", f"{reference['used']:,} used of {reference['showers']:,}"],
+        ["which of them", reference["selection"]],
+        ["made by", reference["attributes"].get("generator", "not said in the file")],
+        [
+            "incident energies",
+            "the same in both files, shower by shower"
+            if paired
+            else f"drawn separately; Kolmogorov-Smirnov p = {record['energies']['p_value']:.2g}",
+        ],
+        ["geometry", record["geometry"]],
+        ["seed of this report", str(settings["seed"])],
+        [
+            "classifiers",
+            f"preset {settings['preset']}, {settings['classifier_seeds']} seeds each"
+            if record["classifiers"]
+            else "left out",
+        ],
+        [
+            "errors and floors",
+            f"{settings['resamplings']} bootstrap resamplings, {settings['halvings']} halvings",
+        ],
+        [
+            "machine",
+            f"{machine['processor']}, {machine['cores']} cores, {machine['torch_threads']} torch "
+            f"threads, accelerator {machine['accelerator'] or 'none'}, {machine['system']}",
+        ],
+        ["versions", ", ".join(f"{k} {v}" for k, v in record["versions"].items())],
+        ["command", record["command"]],
+        ["made", f"{record['created']}, in {record['seconds']:.0f} s"],
+    ]
+    if attributes.get("extrapolated"):
+        rows.insert(6, ["beyond its training", attributes["extrapolated"]])
+    return rows
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """Return the verdict in one sentence."""
+    counts = {s: sum(v["status"] == s for v in record["verdict"]) for s in STATUS}
+    text = f"{counts['good']} of {len(record['verdict'])} checks are good"
+    if counts["poor"]:
+        text += f", {counts['poor']} fail{'s' if counts['poor'] == 1 else ''}"
+    if counts["unclear"]:
+        text += f", {counts['unclear']} cannot be told at this n"
+    return text + "."
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """Return the report as Markdown."""
+
+    def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+        lines = [headings, ["---"] * len(headings), *rows]
+        return ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines]
+
+    lines = ["# Benchmark of generated showers", "", summary(record), ""]
+    lines += [line for w in record["warnings"] for line in (f"**Warning.** {w}", "")]
+    lines += [f"- **{STATUS[v['status']]}** ({v['what']}): {v['text']}" for v in record["verdict"]]
+    lines += ["", "## Headline figures", "", *table(HEADINGS, headline(record)), "", NOTE]
+    lines += ["", "## Throughput", "", *table(THROUGHPUT_HEADINGS, throughput_rows(record))]
+    if record["throughput"]["why_not"] and not record["throughput"]["emulator"]:
+        lines += ["", record["throughput"]["why_not"]]
+    lines += ["", "## Observables", "", *table(OBSERVABLE_HEADINGS, observable_rows(record))]
+    lines += ["", "## What was compared", "", *table(("what", "value"), facts(record))]
+    return "\n".join(lines) + "\n"
+
+
+NOTE = (
+    "The floor is the same metric between two disjoint halves of the reference: the best value "
+    "that can be measured. Distances shrink and AUCs grow with n, so compare at equal n. Errors "
+    "are standard deviations: of distances and deviations over bootstrap resamplings, of "
+    "classifiers over seeds (of one training); of means over observables, the mean of their "
+    "errors, as if all were correlated."
+)

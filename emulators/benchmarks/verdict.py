@@ -1,0 +1,133 @@
+"""What a benchmark found, in words: what is good, what fails, and what its n cannot tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Thresholds", "judge"]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where good ends.
+
+    Parameters
+    ----------
+    auc
+        Largest AUC of a two-sample classifier.
+    deviation
+        Largest relative deviation of a layer's mean or width in a bin of incident energy.
+    separation
+        Largest excess of an observable's separation power over its floor.
+    """
+
+    auc: float = 0.80
+    deviation: float = 0.02
+    separation: float = 0.01
+
+
+def judge(record: Mapping[str, Any], thresholds: Thresholds) -> list[dict[str, str]]:
+    """Return one line per check: ``status`` (good, poor, unclear), ``what``, ``text``."""
+    lines = [_classifier(name, c, thresholds) for name, c in record["classifiers"].items()]
+    table = record["layer_energies"]
+    for moment in ("mean", "width"):
+        cells = [c for c in table["rows"] if c["layer"] != "total"]
+        lines.append(_deviations(f"layer {moment}s", cells, moment, thresholds))
+    for moment, what in (("mean", "energy response"), ("width", "energy resolution")):
+        cells = [c for c in table["rows"] if c["layer"] == "total"]
+        lines.append(_deviations(what, cells, moment, thresholds))
+    lines.append(_observables(record["observables"], thresholds))
+    return lines
+
+
+def _line(status: str, what: str, text: str) -> dict[str, str]:
+    return {"status": status, "what": what, "text": text}
+
+
+def _classifier(name: str, found: Mapping[str, Any], thresholds: Thresholds) -> dict[str, str]:
+    value, error = found["auc"]["value"], found["auc"]["error"] or 0.0
+    words = "tells nearly every shower"
+    for limit, phrase in (
+        (0.55, "can hardly tell"),
+        (0.70, "tells some"),
+        (0.80, "tells many"),
+        (0.95, "tells most"),
+    ):
+        if value < limit:
+            words = phrase
+            break
+    text = (
+        f"A classifier on {found['view']} {words} of emulator and reference apart: AUC "
+        f"{value:.3f} ± {error:.3f} at n = {found['auc']['n']:,} a class "
+        f"(limit {thresholds.auc:.2f}; two halves of the reference: {found['auc']['floor']:.3f})."
+    )
+    return _line("good" if value <= thresholds.auc else "poor", f"classifier, {name} view", text)
+
+
+def _deviations(
+    what: str, cells: Sequence[Mapping[str, Any]], moment: str, thresholds: Thresholds
+) -> dict[str, str]:
+    limit = thresholds.deviation
+    pairs = [
+        (abs(c[f"{moment}_deviation"]), c[f"{moment}_error"], c)
+        for c in cells
+        if c[f"{moment}_deviation"] is not None
+    ]
+    if not pairs:
+        return _line("unclear", what, f"Too few showers in every bin to compare {what}.")
+    within = sum(d <= limit for d, _, _ in pairs)
+    beyond = [p for p in pairs if p[0] - 3 * p[1] > limit]
+    text = f"{within} of {len(pairs)} {what} are within {_percent(limit)} of the reference"
+    if cells[0]["layer"] == "total":
+        text = f"{what.capitalize()}: {within} of {len(pairs)} bins are within {_percent(limit)}"
+    if beyond:
+        deviation, error, cell = max(beyond, key=lambda p: p[0] - 3 * p[1])
+        layer = "" if cell["layer"] == "total" else f"in {cell['layer'].replace('_', ' ')} "
+        sign = "+" if cell[f"{moment}_deviation"] > 0 else "−"
+        text += (
+            f"; {len(beyond)} outside by more than three standard errors, the clearest "
+            f"{sign}{_percent(deviation)} ± {_percent(error)} {layer}at "
+            f"{cell['low']:.3g} to {cell['high']:.3g} GeV."
+        )
+        return _line("poor", what, text)
+    if within == len(pairs):
+        return _line("good", what, text + ".")
+    text += (
+        "; none is outside by more than three standard errors, but for the rest this n is too "
+        "small to tell."
+    )
+    return _line("unclear", what, text)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2g} %" if value < 0.995 else f"{100 * value:.0f} %"
+
+
+def _observables(found: Sequence[Mapping[str, Any]], thresholds: Thresholds) -> dict[str, str]:
+    failing = []
+    for entry in found:
+        s = entry["distances"]["separation_power"]
+        excess = s["value"] - s["floor"]
+        if excess > max(
+            thresholds.separation, 3 * (s["error"] ** 2 + s["floor_error"] ** 2) ** 0.5
+        ):
+            failing.append((excess, entry["name"], s))
+    n = len(found)
+    if not failing:
+        return _line(
+            "good",
+            "distributions",
+            f"The separation power of all {n} observables stays within {thresholds.separation:g} "
+            "of its floor, or within three standard errors.",
+        )
+    failing.sort(reverse=True)
+    names = ", ".join(
+        f"{name} ({s['value']:.3f}, floor {s['floor']:.3f})" for _, name, s in failing[:4]
+    )
+    more = f" and {len(failing) - 4} more" if len(failing) > 4 else ""
+    return _line(
+        "poor",
+        "distributions",
+        f"{n - len(failing)} of {n} observables have a separation power within "
+        f"{thresholds.separation:g} of their floor; the others are led by {names}{more}.",
+    )

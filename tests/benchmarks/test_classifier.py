@@ -1,0 +1,95 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+
+from emulators.benchmarks import classifier
+from emulators.benchmarks.classifier import auc, recalibrate, two_sample_test, view
+from emulators.data.geometries import calogan
+from emulators.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Replace the presets by narrow ones with the same logic."""
+    for name, preset in classifier.PRESETS.items():
+        tiny = dataclasses.replace(preset, width=32, epochs=8, batch_size=100, rate=5e-3)
+        monkeypatch.setitem(classifier.PRESETS, name, tiny)
+
+
+def test_auc_by_hand_with_ties():
+    # pairs (1, 0): 0.9 beats both, 0.4 ties with one and beats one
+    assert auc([0.9, 0.4, 0.4, 0.1], [1, 1, 0, 0]) == (2 + 0.5 + 1) / 4
+    assert auc([1, 2, 3], [0, 0, 1]) == 1
+    assert auc([5, 5, 5, 5], [0, 1, 0, 1]) == 0.5
+
+
+def test_auc_of_two_normals():
+    rng = np.random.default_rng(0)
+    scores = np.r_[rng.standard_normal(20_000), rng.standard_normal(20_000) + 1]
+    labels = np.repeat([0, 1], 20_000)
+    assert auc(scores, labels) == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=0.01)
+
+
+@pytest.mark.parametrize("preset", ["fast", "calochallenge"])
+def test_shifted_normals_reach_the_best_possible_auc(preset):
+    rng = np.random.default_rng(1)
+    a, b = (rng.standard_normal((2000, 4)).astype(np.float32) for _ in range(2))
+    a[:, 2] += 1
+    found = two_sample_test(a, b, preset, seeds=(0, 1))
+    assert found.auc == pytest.approx(norm.cdf(1 / np.sqrt(2)), abs=0.05)
+    assert 0.08 < found.jsd < 0.22  # the true divergence is 0.16 bit
+    assert found.n == 2000
+    assert found.n_test == len(found.reference_scores) == 400
+    assert found.auc_error > 0
+
+
+def test_equal_distributions_cannot_be_told_apart():
+    rng = np.random.default_rng(2)
+    a, b = (rng.standard_normal((2000, 4)).astype(np.float32) for _ in range(2))
+    found = two_sample_test(a, b, seeds=(0, 1))
+    assert found.auc == pytest.approx(0.5, abs=0.06)
+    assert abs(found.jsd) < 0.02
+
+
+def test_same_seed_same_result_and_the_global_stream_is_left_alone():
+    rng = np.random.default_rng(3)
+    a, b = (rng.standard_normal((200, 3)).astype(np.float32) for _ in range(2))
+    before = torch.get_rng_state()
+    first = two_sample_test(a, b, seeds=(7,))
+    assert torch.equal(before, torch.get_rng_state())
+    assert first.aucs == two_sample_test(a, b, seeds=(7,)).aucs
+    assert first.auc_error is None
+    assert first.aucs != two_sample_test(a, b, seeds=(8,)).aucs
+
+
+def test_recalibration_gives_the_frequencies():
+    scores = np.repeat([0.1, 0.2, 0.9], [10, 10, 20])
+    labels = np.r_[np.ones(4), np.zeros(6), np.ones(2), np.zeros(8), np.ones(20)]
+    # 0.4 then 0.2 is no rising curve: both become 0.3
+    found = recalibrate(scores, labels, np.array([0.0, 0.1, 0.2, 0.9, 1.0]))
+    np.testing.assert_allclose(found, [0.3, 0.3, 0.3, 1, 1])
+
+
+def test_views_of_a_shower():
+    values = np.zeros((1, 504), np.float32)
+    values[0, 5], values[0, 6] = 100.0, 0.001
+    energy = np.array([10.0], np.float32)  # 10 GeV
+    low = view("low", values, calogan(), energy)
+    assert low.shape == (1, 505)
+    np.testing.assert_allclose(low[0, [0, 6]], [4, 0.01], rtol=1e-6)
+    log = view("log", values, calogan(), energy)
+    np.testing.assert_allclose(log[0, [0, 1, 6, 7]], [4, 0, 4, 0], rtol=1e-6)
+    assert view("high", values, calogan(), energy).shape[0] == 1
+
+
+def test_unknown_names_are_refused_by_the_nearest():
+    x = np.zeros((200, 2), np.float32)
+    with pytest.raises(InputError, match="did you mean 'fast'"):
+        two_sample_test(x, x, "fats")
+    with pytest.raises(InputError, match="did you mean 'low'"):
+        view("lo", x, calogan(), x[:, 0])
+    with pytest.raises(ValueError, match="200 and 100"):
+        two_sample_test(x, x[:100])

@@ -1,0 +1,147 @@
+"""Two gloo processes on the CPU: the same training as one."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from emulators.config import dump_toml
+from emulators.emulator import load
+from emulators.errors import InputError
+from emulators.training import checkpoint
+from emulators.training.distributed import World, check_same, choose_device
+from emulators.training.loop import train
+from emulators.training.recipe import recipe_from
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import torch
+from emulators.errors import InputError
+from emulators.training.distributed import check_same, join, leave
+from emulators.training.loop import resume, train
+from emulators.training.recipe import read_recipe
+
+recipe, run = read_recipe(sys.argv[1]), Path(sys.argv[2])
+train(recipe, run)
+resume(run, ["training.samples=640"])
+
+world = join("cpu")  # the check itself: equal weights pass, different ones do not
+layer = torch.nn.Linear(2, 2)
+world.share([layer])
+check_same(world, [layer])
+layer.weight.data += world.rank
+try:
+    check_same(world, [layer])
+except RuntimeError as error:
+    print(error)
+assert world.agree(float(world.rank), 0.5) == (1.0, 0.5)
+leave(world)
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe(write_showers, tmp_path_factory):
+    path = write_showers(tmp_path_factory.mktemp("distributed") / "photons.h5", n=200)
+    return recipe_from(
+        {
+            "data": {"path": str(path), "validation": 0.1, "mirror": ["x", "y"]},
+            "network": {"name": "mlp", "latent": 4, "widths": [16], "critic_widths": [16]},
+            "game": {"n_critic": 2, "energy_weight": 0.01},
+            "training": {
+                "samples": 512,
+                "batch_size": 16,
+                "precision": "float32",
+                "device": "cpu",
+                "log_samples": 64,
+            },
+            "monitor": {"every": 256, "previews": False},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def pair(recipe, tmp_path_factory):
+    """The folder of a run of two processes, stopped once and gone on with, and what they said."""
+    folder = tmp_path_factory.mktemp("pair")
+    (folder / "recipe.toml").write_text(dump_toml(recipe.to_mapping()))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", PROGRAM, str(folder / "recipe.toml"), str(folder / "run")]
+    processes = [
+        subprocess.Popen(
+            command,
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": "2"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    return folder / "run", [out for out, _ in said]
+
+
+def state(run: Path) -> dict[str, torch.Tensor]:
+    found = checkpoint.load(run / "checkpoints" / "last.pt")
+    return {f"{m}.{k}": v for m in ("generator", "critic", "average") for k, v in found[m].items()}
+
+
+def test_two_processes_train_as_one_does(pair, recipe, tmp_path):
+    run = tmp_path / "alone"
+    train(recipe.replace(training={"samples": 512.0}), run)
+    from emulators.training.loop import resume
+
+    start = state(run)
+    resume(run, ["training.samples=640"])
+    alone, together = state(run), state(pair[0])
+    moved = max(float((alone[k] - start[k]).abs().max()) for k in alone)
+    assert moved > 1e-4  # so that the tolerance below says something
+    for key, value in alone.items():
+        torch.testing.assert_close(together[key], value, rtol=1e-4, atol=2e-6, msg=key)
+
+
+def test_one_process_writes(pair):
+    run = pair[0]
+    log = (run / "log.txt").read_text()
+    assert log.count("finished at") == 2  # the first run and what was added
+    assert "2 processes" in log
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    assert len([line for line in lines if "loss_critic" in line]) == 640 // 64
+    assert load(run, "cpu").generate(3, incident_energy=20).values.shape == (3, 504)
+
+
+def test_different_weights_are_noticed(pair):
+    for said in pair[1]:
+        assert "the 2 processes no longer hold the same weights" in said
+
+
+def test_alone_nothing_is_exchanged():
+    world = World(0, 1, torch.device("cpu"))
+    assert world.agree(1.0, 2.0) == (1.0, 2.0)
+    layer = torch.nn.Linear(2, 2)
+    layer(torch.ones(1, 2)).sum().backward()
+    before = layer.weight.grad.clone()
+    world.average_gradients(layer.parameters())
+    assert torch.equal(layer.weight.grad, before)
+    check_same(world, [layer])
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(recipe):
+    from emulators.training.trainer import Trainer
+
+    with pytest.raises(InputError, match="not a multiple of the 3 processes"):
+        Trainer(recipe, World(0, 3, torch.device("cpu")))
+
+
+def test_unknown_device_is_one_line():
+    with pytest.raises(InputError, match=r"training.device = 'cuda:99'") as raised:
+        choose_device("cuda:99")
+    assert "\n" not in str(raised.value)

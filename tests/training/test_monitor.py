@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import torch
+
+from emulators.data.dataset import Dataset
+from emulators.data.spec import Samples
+from emulators.emulator import load
+from emulators.training.monitor import Monitor, default_measure, preview, scaled_w1
+
+
+@pytest.fixture(scope="module")
+def showers(reference):
+    return Dataset(reference).read(0, 200)
+
+
+@pytest.fixture(scope="module")
+def spec(reference):
+    return Dataset(reference).spec
+
+
+def test_equal_showers_are_at_distance_zero(showers, spec):
+    zero = {"scaled_w1": 0, "scaled_w1_largest": 0}
+    assert scaled_w1(showers, showers, spec) == pytest.approx(zero, abs=1e-12)
+
+
+def test_only_what_a_factor_changes_is_far(showers, spec):
+    """Twice the energy shifts E_tot / E_inc by its mean and leaves shares and widths alone."""
+    twice = Samples(2 * showers.values, showers.conditions)
+    found = scaled_w1(twice, showers, spec)
+    energy = 1000 * showers.conditions["incident_energy"].astype(float)
+    response = showers.values.sum(1, dtype=float) / energy
+    assert found["scaled_w1_largest"] == pytest.approx(response.mean() / response.std(), rel=1e-6)
+
+
+def test_generated_showers_have_the_conditions_of_the_reference(showers, spec, emulator_file):
+    seen = []
+
+    def measure(generated, reference, given):
+        seen.append((generated, reference, given))
+        return {"far": 3.0}
+
+    energies = showers.conditions["incident_energy"]
+    showers = showers[(energies > 2) & (energies < 90)]  # the range of the emulator
+    monitor = Monitor(showers, spec, measure)
+    emulator = load(emulator_file, "cpu")
+    numbers, generated = monitor(emulator)
+    again = monitor(emulator)[1]
+    assert numbers == {"far": 3.0}
+    assert seen[0] == (generated, showers, spec)
+    assert np.array_equal(
+        generated.conditions["incident_energy"], showers.conditions["incident_energy"]
+    )
+    assert np.array_equal(generated.values, again.values)  # fixed latents
+
+
+def test_floor_is_small_and_takes_each_shower_once(showers, spec):
+    floor = Monitor(showers, spec, scaled_w1).floor
+    assert 0 < floor["scaled_w1"] < 0.5
+    halves = []
+    Monitor(showers, spec, lambda a, b, s: halves.append((a, b)) or {"x": 0.0}).floor  # noqa: B018
+    both = np.concatenate([s.conditions["incident_energy"] for s in halves[0]])
+    assert np.array_equal(np.sort(both), np.sort(showers.conditions["incident_energy"]))
+    gaps = [np.sort(s.conditions["incident_energy"]) for s in halves[0]]
+    assert np.log(gaps[0] / gaps[1]).mean() == pytest.approx(0, abs=0.1)
+
+
+def test_there_is_a_measure_for_showers_only(spec):
+    assert default_measure(spec) is scaled_w1
+    assert default_measure(type(spec)("field", "none", (8, 8), "", ())) is None
+
+
+def test_preview_is_a_picture(showers, spec, tmp_path):
+    generated = Samples(np.zeros_like(showers.values), showers.conditions)  # an empty emulator
+    path = tmp_path / "preview.png"
+    preview(generated, showers, spec, path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert torch.is_inference_mode_enabled() is False
