@@ -9,6 +9,7 @@ from emulators.benchmarks.distances import measure
 from emulators.benchmarks.pair import Pair
 from emulators.benchmarks.response import (
     binned_response,
+    deviation_floors,
     energy_bins,
     response_deviations,
     responses,
@@ -75,14 +76,16 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
     ref, gen = (responses(f, geometry, e) for f, e in zip(found, energies))
     rng = stream(seed, "bootstrap", "response")
     table = binned_response((ref, energies[0]), (gen, energies[1]), edges, rng, RESAMPLINGS)
-    deviations = response_deviations(
-        (gen[rows], energies[1][rows]),
-        [tuple((ref[r], energies[0][r]) for r in half) for half in halves],  # type: ignore[misc]
-        edges,
-        rng,
-        tolerance,
-        RESAMPLINGS,
-    )
+    halved = [
+        (
+            (ref[a], energies[0][a]),
+            (ref[b], energies[0][b]),
+        )
+        for a, b in halves
+    ]
+    chosen = gen[rows], energies[1][rows]
+    deviations = response_deviations(chosen, halved, edges, rng, tolerance, RESAMPLINGS)
+    floors = deviation_floors(halved, edges)
     names = [layer.name for layer in geometry.layers] + ["total"]
     layer_rows = [
         {
@@ -101,8 +104,10 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
             "width_generated_error": table.moment_errors[3][i, k],
             "mean_deviation": table.mean_deviation[i, k],
             "mean_error": table.mean_error[i, k],
+            "mean_floor": floors[0][i, k],
             "width_deviation": table.width_deviation[i, k],
             "width_error": table.width_error[i, k],
+            "width_floor": floors[1][i, k],
         }
         for i, name in enumerate(names)
         for k in range(len(edges) - 1)

@@ -7,12 +7,15 @@ from typing import Any
 from emulators.benchmarks import plots
 from emulators.benchmarks.tables import (
     HEADINGS,
+    LAYER_HEADINGS,
+    LAYER_NOTE,
     NOTE,
     OBSERVABLE_HEADINGS,
     STATUS,
     THROUGHPUT_HEADINGS,
     facts,
     headline,
+    layer_rows,
     observable_rows,
     summary,
     throughput_rows,
@@ -84,7 +87,10 @@ def html(record: Mapping[str, Any]) -> str:
                 "Mean and width of each layer's share of the incident energy, emulator over "
                 "reference. Points should lie in the band of ±2 %, or within their bootstrap "
                 "errors of it.",
-            ),
+            )
+            + "<details><summary>Table of layer energies</summary>"
+            + _table(LAYER_HEADINGS, layer_rows(record))
+            + f"<p class=note>{LAYER_NOTE}</p></details>",
         ),
         (
             "average",
@@ -247,6 +253,7 @@ border-radius:4px;padding:.6rem .9rem}
 .unclear{border-color:var(--unclear)!important}.unclear .mark{color:var(--unclear)}
 .warning{background:var(--card);border:1px solid var(--poor);border-radius:4px;padding:.7rem .9rem}
 .scroll{overflow-x:auto}
+summary{cursor:pointer;color:var(--link)}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
 th,td{padding:.38rem .7rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 thead th{color:var(--soft);font-weight:600;white-space:nowrap}

@@ -127,6 +127,7 @@ def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
     below.set_xlim(edges[0], edges[-1])
     below.set_xlabel(entry_axis(entry))
     below.set_ylabel("ratio")
+    below.set_yticks([0.75, 1, 1.25], labels=["0.75", "1", "1.25"])
     if entry["name"] == "depth":
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (top, below):
@@ -267,7 +268,7 @@ def classifier_curves(classifiers: Mapping[str, Mapping[str, Any]]) -> str:
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        figure = _figure(3.4 * len(classifiers), 6.0)
+        figure = _figure(2.75 * len(classifiers), 5.4)
         axes = figure.subplots(2, len(classifiers), squeeze=False)
         for (top, below), (name, found) in zip(axes.T, classifiers.items()):
             scores = found["scores"]

@@ -10,7 +10,14 @@ from emulators.benchmarks.distances import Measurement
 from emulators.benchmarks.showers import Array
 from emulators.data.spec import MEV_PER_GEV, ShowerGeometry
 
-__all__ = ["BinnedResponse", "binned_response", "energy_bins", "response_deviations", "responses"]
+__all__ = [
+    "BinnedResponse",
+    "binned_response",
+    "deviation_floors",
+    "energy_bins",
+    "response_deviations",
+    "responses",
+]
 
 MINIMUM = 20  # showers of either sample below which a bin is left empty
 
@@ -146,6 +153,18 @@ def response_deviations(
         )
         for k, name in enumerate(names)
     }
+
+
+def deviation_floors(
+    halves: Sequence[tuple[tuple[Array, Array], tuple[Array, Array]]], edges: Array
+) -> tuple[Array, Array]:
+    """Return the mean size of the deviations between halves of the reference, of mean and width.
+
+    Shapes ``(layers + 1, bins)``; NaN where a half has too few showers.
+    """
+    found = [_deviations(_moments(*a, edges), _moments(*b, edges)) for a, b in halves]
+    mean, width = (np.mean([np.abs(d[k]) for d in found], axis=0) for k in (0, 1))
+    return mean, width
 
 
 def _moments(x: Array, energy: Array, edges: Array) -> tuple[npt.NDArray[np.int64], Array, Array]:

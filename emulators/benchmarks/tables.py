@@ -1,16 +1,20 @@
 """The tables of a report, and the report as Markdown, drawn from the record."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 __all__ = [
     "HEADINGS",
+    "LAYER_HEADINGS",
+    "LAYER_NOTE",
     "NOTE",
     "OBSERVABLE_HEADINGS",
     "STATUS",
     "THROUGHPUT_HEADINGS",
     "facts",
     "headline",
+    "layer_rows",
     "markdown",
     "observable_rows",
     "summary",
@@ -76,14 +80,68 @@ def observable_rows(record: Mapping[str, Any]) -> list[list[str]]:
     """Return the rows of the table of observables."""
     rows = []
     for o in record["observables"]:
-        d = o["distances"]
         row = [o["name"], o["unit"] or "1"]
-        row += [f"{o[k]['mean']:.4g} ± {o[k]['std']:.3g}" for k in ("reference", "generated")]
+        row += [
+            f"{_short(o[k]['mean'])} ± {_short(o[k]['std'])}" for k in ("reference", "generated")
+        ]
         for key in ("separation_power", "wasserstein", "kolmogorov_smirnov"):
-            m = d[key]
-            row += [f"{m['value']:.3g} ± {m['error']:.1g}", f"{m['floor']:.3g}"]
+            m = o["distances"][key]
+            row += [_with_error(m["value"], m["error"]), _short(m["floor"])]
         rows.append(row)
     return rows
+
+
+def layer_rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of the table of layer energies in bins of incident energy."""
+    rows = []
+    for c in record["layer_energies"]["rows"]:
+        row = [c["layer"], f"{c['low']:.3g} to {c['high']:.3g}"]
+        row.append(f"{c['n_reference']:,}, {c['n_generated']:,}")
+        for kind in ("mean", "width"):
+            if c[f"{kind}_deviation"] is None:
+                row += ["too few", "", "", ""]
+                continue
+            row += [_short(c[f"{kind}_{k}"], 4) for k in ("reference", "generated")]
+            row.append(f"{100 * c[f'{kind}_deviation']:+.2f} ± {100 * c[f'{kind}_error']:.2f}")
+            floor = c[f"{kind}_floor"]
+            row.append("" if floor is None else f"{100 * floor:.2f}")
+        rows.append(row)
+    return rows
+
+
+LAYER_HEADINGS = (
+    "layer",
+    "E_inc [GeV]",
+    "n ref., emul.",
+    "mean, reference",
+    "emulator",
+    "difference, %",
+    "floor, %",
+    "width, reference",
+    "emulator",
+    "difference, %",
+    "floor, %",
+)
+
+LAYER_NOTE = (
+    "Mean and standard deviation of E_layer / E_inc. The floor is the mean size of the difference "
+    "between two halves of the reference, so at half the number of showers."
+)
+
+
+def _short(value: float, digits: int = 3) -> str:
+    """Write a number with so many digits, without an exponent while it is of usual size."""
+    if value == 0 or not 1e-5 < abs(value) < 1e7:
+        return f"{value:.{digits}g}"
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _with_error(value: float, error: float) -> str:
+    """Write a number to the second digit of its error."""
+    if not error or not 1e-7 < error < 1e7:
+        return f"{_short(value)} ± {error:.2g}"
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 OBSERVABLE_HEADINGS = (
@@ -210,6 +268,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     if record["throughput"]["why_not"] and not record["throughput"]["emulator"]:
         lines += ["", record["throughput"]["why_not"]]
     lines += ["", "## Observables", "", *table(OBSERVABLE_HEADINGS, observable_rows(record))]
+    lines += ["", "## Layer energies", "", *table(LAYER_HEADINGS, layer_rows(record))]
+    lines += ["", LAYER_NOTE]
     lines += ["", "## What was compared", "", *table(("what", "value"), facts(record))]
     return "\n".join(lines) + "\n"
 

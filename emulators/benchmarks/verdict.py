@@ -1,10 +1,14 @@
 """What a benchmark found, in words: what is good, what fails, and what its n cannot tell."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Thresholds", "judge"]
+
+# Standard errors beyond a limit that are no chance: there are dozens of bins, with long tails.
+_CLEAR = 4.0
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,10 @@ def _line(status: str, what: str, text: str) -> dict[str, str]:
 
 def _classifier(name: str, found: Mapping[str, Any], thresholds: Thresholds) -> dict[str, str]:
     value, error = found["auc"]["value"], found["auc"]["error"] or 0.0
-    words = "tells nearly every shower"
-    for limit, phrase in (
-        (0.55, "can hardly tell"),
-        (0.70, "tells some"),
-        (0.80, "tells many"),
-        (0.95, "tells most"),
-    ):
-        if value < limit:
-            words = phrase
-            break
+    limits = ((0.55, "hardly any"), (0.7, "some"), (0.8, "many"), (0.95, "most"))
+    words = next((w for limit, w in limits if value < limit), "nearly all")
     text = (
-        f"A classifier on {found['view']} {words} of emulator and reference apart: AUC "
+        f"A classifier on {found['view']} tells {words} showers apart: AUC "
         f"{value:.3f} ± {error:.3f} at n = {found['auc']['n']:,} a class "
         f"(limit {thresholds.auc:.2f}; two halves of the reference: {found['auc']['floor']:.3f})."
     )
@@ -68,35 +64,39 @@ def _deviations(
     what: str, cells: Sequence[Mapping[str, Any]], moment: str, thresholds: Thresholds
 ) -> dict[str, str]:
     limit = thresholds.deviation
-    pairs = [
-        (abs(c[f"{moment}_deviation"]), c[f"{moment}_error"], c)
-        for c in cells
-        if c[f"{moment}_deviation"] is not None
-    ]
-    if not pairs:
+    known = [c for c in cells if c[f"{moment}_deviation"] is not None]
+    if not known:
         return _line("unclear", what, f"Too few showers in every bin to compare {what}.")
-    within = sum(d <= limit for d, _, _ in pairs)
-    beyond = [p for p in pairs if p[0] - 3 * p[1] > limit]
-    text = f"{within} of {len(pairs)} {what} are within {_percent(limit)} of the reference"
+    within = sum(abs(c[f"{moment}_deviation"]) <= limit for c in known)
+    beyond = [c for c in known if _excess(c, moment, limit) > _CLEAR]
+    text = f"{within} of {len(known)} {what} are within {_percent(limit)} of the reference"
     if cells[0]["layer"] == "total":
-        text = f"{what.capitalize()}: {within} of {len(pairs)} bins are within {_percent(limit)}"
+        text = f"{what.capitalize()}: {within} of {len(known)} bins are within {_percent(limit)}"
     if beyond:
-        deviation, error, cell = max(beyond, key=lambda p: p[0] - 3 * p[1])
+        cell = max(beyond, key=lambda c: _excess(c, moment, limit))
+        deviation, error = abs(cell[f"{moment}_deviation"]), cell[f"{moment}_error"]
         layer = "" if cell["layer"] == "total" else f"in {cell['layer'].replace('_', ' ')} "
         sign = "+" if cell[f"{moment}_deviation"] > 0 else "−"
         text += (
-            f"; {len(beyond)} outside by more than three standard errors, the clearest "
+            f"; {len(beyond)} outside by more than four standard errors, the clearest "
             f"{sign}{_percent(deviation)} ± {_percent(error)} {layer}at "
             f"{cell['low']:.3g} to {cell['high']:.3g} GeV."
         )
         return _line("poor", what, text)
-    if within == len(pairs):
+    if within == len(known):
         return _line("good", what, text + ".")
     text += (
-        "; none is outside by more than three standard errors, but for the rest this n is too "
+        "; none is outside by more than four standard errors, but for the rest this n is too "
         "small to tell."
     )
     return _line("unclear", what, text)
+
+
+def _excess(cell: Mapping[str, Any], moment: str, limit: float) -> float:
+    """By how many standard errors a ratio lies outside; in its logarithm, as 1/2 is as far as 2."""
+    ratio = max(1 + cell[f"{moment}_deviation"], 1e-9)
+    error = max(cell[f"{moment}_error"], 1e-9) / ratio
+    return float((abs(math.log(ratio)) - math.log1p(limit)) / error)
 
 
 def _percent(value: float) -> str:

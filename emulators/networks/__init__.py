@@ -1,6 +1,7 @@
 """Architectures: pairs of a generator and a critic, built by name from options and a spec.
 
-Importing this package registers ``calogan``, ``mlp`` and ``shower``; `base` says what a new one needs.
+Importing this package registers ``calogan``, ``mlp`` and ``shower``; `base` says what a new one
+needs.
 """
 
 from emulators.networks import calogan, mlp, shower

@@ -20,6 +20,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
+from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
@@ -29,7 +30,8 @@ from emulators.networks.layers import mlp
 
 __all__ = ["ShowerConfig", "ShowerCritic", "ShowerGenerator"]
 
-KNOTS = 9  # incident energies at which means and widths are tabulated
+KNOTS = 9  # incident energies at which distributions are tabulated
+QUANTILES = (-2.0, -1.0, 0.0, 0.7, 1.4, 2.0, 2.5, 3.0, 3.5)  # in standard deviations
 
 
 @dataclass(frozen=True)
@@ -89,20 +91,107 @@ def _moments(values: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return mean.float(), (square - mean.square()).clamp_min(0).sqrt().float()
 
 
-def _censored(values: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Return centre and width ``(KNOTS, d)`` of the normal whose positive part has these values.
+class _Copula(nn.Module):
+    """Where a group of numbers starts before training: a Gaussian copula at each incident energy.
 
-    Matches the probability of zero and the mean; cells that are almost never empty keep their
-    plain mean and width.
+    Every number has its own quantile function, a straight line between `QUANTILES` (in standard
+    deviations) and extended below zero where the number is often zero; the numbers are correlated
+    through ``latent`` common factors.  What a network adds moves the factors' effect and the
+    widths; with nothing added, each number has the distribution of the training samples.
     """
-    mean, width = _moments(values, c)
-    filled = _moments((values > 0).float(), c)[0].clamp(0.002, 0.999)
-    t = torch.special.ndtri(filled)
-    density = (-t.square() / 2).exp() / math.sqrt(2 * math.pi)
-    sigma = mean / (t * filled + density)
-    full = filled > 0.9
-    centre, sigma = torch.where(full, mean, t * sigma), torch.where(full, width, sigma)
-    return centre, sigma.clamp(0.02, 3.0)
+
+    def __init__(self, width: int, latent: int) -> None:
+        super().__init__()
+        self.latent = latent
+        self.quantiles = _ByEnergy(len(QUANTILES) * width)
+        self.spread = _ByEnergy(width, 1.0)
+        self.factors = nn.Linear(KNOTS * latent, width, bias=False)
+
+    @torch.no_grad()
+    def fit(self, values: Tensor, position: Tensor) -> None:
+        """Fit quantiles and factors to ``values (n, width)`` at ``position (n, 1)``."""
+        knots = torch.linspace(-1, 1, KNOTS, device=values.device)
+        table, spread, factors = [], [], []
+        for knot in knots:
+            # The showers nearest to the knot; at least enough of them for its quantiles.
+            near = (position[:, 0] - knot).abs()
+            chosen = near <= max(1 / (KNOTS - 1), float(near.kthvalue(min(len(near), 200)).values))
+            table.append(_quantiles(values[chosen]).ravel())
+            loading, rest = _factors(values[chosen], position[chosen], self.latent)
+            factors.append(loading)
+            spread.append(rest)
+        self.quantiles.set(torch.stack(table))
+        self.spread.set(torch.stack(spread))
+        self.factors.weight.copy_(torch.cat(factors, 1))
+
+    def forward(
+        self, z: Tensor, own: Tensor, offset: Tensor, log_width: Tensor, position: Tensor
+    ) -> Tensor:
+        """Return ``(n, width)`` from common ``z (n, latent)`` and one number each, ``own``."""
+        common = self.factors((_weights(position)[:, :, None] * z[:, None]).flatten(1)).float()
+        u = common + offset + self.spread(position) * log_width.clamp(-5, 2).exp() * own
+        q = self.quantiles(position).unflatten(1, (len(QUANTILES), -1))
+        steps = torch.tensor(QUANTILES, device=q.device)
+        slopes = (q[:, 1:] - q[:, :-1]) / steps.diff()[:, None]
+        value: Tensor = q[:, 0] + slopes[:, 0] * (u - steps[0])
+        for k in range(1, len(QUANTILES) - 1):
+            value = value + (slopes[:, k] - slopes[:, k - 1]) * F.relu(u - steps[k])
+        return value
+
+
+def _quantiles(values: Tensor) -> Tensor:
+    """Return the values at `QUANTILES`, ``(len(QUANTILES), width)``.
+
+    Where the smallest value is a pile of zeros, the line above it is carried on below zero, so that
+    the positive part of the result has as many zeros as the values.
+    """
+    steps = torch.tensor(QUANTILES, dtype=torch.float64, device=values.device)
+    n = len(values)
+    ordered = values.double().sort(0).values
+    rank = torch.special.ndtr(steps) * (n - 1)
+    low = rank.floor().long()
+    q = torch.lerp(ordered[low], ordered[(low + 1).clamp_max(n - 1)], (rank - low)[:, None])
+    empty = (ordered <= 0).double().mean(0)
+    edge = torch.special.ndtri(empty.clamp(1 / n, 1 - 1 / n))  # where the pile ends
+    for k in reversed(range(len(QUANTILES))):
+        below = (steps[k] < edge) & (empty > 1 / n)
+        if k == len(QUANTILES) - 1:
+            line = 3.0 * (steps[k] - edge)
+        else:
+            ends = steps[k + 1] > edge  # the pile ends in this interval
+            rise = q[k + 1] / (steps[k + 1] - edge).clamp_min(0.05)
+            beyond = (
+                (q[k + 2] - q[k + 1]) / (steps[k + 2] - steps[k + 1]) if k + 2 < len(q) else rise
+            )
+            slope = torch.where(ends, rise, beyond).clamp(0.3, 8.0)
+            start = torch.where(ends, torch.zeros_like(edge), q[k + 1])
+            line = start + slope * (steps[k] - torch.where(ends, edge, steps[k + 1]))
+        q[k] = torch.where(below, line, q[k])
+    return q.float()
+
+
+def _factors(values: Tensor, position: Tensor, latent: int) -> tuple[Tensor, Tensor]:
+    """Return loadings ``(width, latent)`` and the remaining widths ``(width,)`` of normal scores.
+
+    The correlation of the scores, at fixed incident energy, is split into its leading factors and
+    what each number has of its own (at least a tenth of its variance).
+    """
+    n, width = values.shape
+    ranks = torch.from_numpy(rankdata(values.cpu().numpy(), axis=0)).to(values.device)
+    scores = torch.special.ndtri(ranks / (n + 1))
+    design = torch.cat([torch.ones_like(position), position], 1).double()
+    scores = scores - design @ torch.linalg.lstsq(design, scores).solution
+    scores = scores / scores.std(0).clamp_min(0.05)
+    k = min(latent, width, n)
+    _, strength, direction = torch.svd_lowrank(scores.float(), min(k + 16, width, n))
+    # Eigenvalues of the correlation below this are what independent numbers would give at this n.
+    noise = 1 + math.sqrt(width / n)
+    loading = torch.zeros(width, latent, device=values.device)
+    above = (strength[:k].square() / n - noise).clamp_min(0)
+    loading[:, :k] = direction[:, :k] * above.sqrt()
+    explained = loading.square().sum(1)
+    loading = loading * (0.9 / explained.clamp_min(0.9)).sqrt()[:, None]
+    return loading, (1 - loading.square().sum(1)).sqrt()
 
 
 class _Frame(nn.Module):
@@ -160,8 +249,9 @@ class _Frame(nn.Module):
 class ShowerGenerator(Generator):
     """Layer energies and leakage first, then the shares of the cells within each layer.
 
-    The latent of a shower holds, in this order: the layers' numbers, the shared numbers, one number
-    a cell, and one for each mirror axis (its sign says whether the shower is mirrored).
+    The latent of a shower holds, in this order: the factors of the layers and one number a layer
+    and the leakage, the factors of the cells and one number a cell, and one number for each mirror
+    axis (its sign says whether the shower is mirrored).
     """
 
     def __init__(self, config: ShowerConfig, spec: SampleSpec) -> None:
@@ -169,20 +259,19 @@ class ShowerGenerator(Generator):
         self.frame = _Frame(config, spec)
         layers, cells = len(self.frame.slices), self.frame.geometry.n_cells
         k = self.frame.n_conditions
-        self.parts = [config.layer_latent, config.latent, cells, len(config.mirror)]
+        self.parts = [config.layer_latent, layers + 1, config.latent, cells, len(config.mirror)]
         self.latent = sum(self.parts)
-        self.layers = mlp([config.layer_latent + k, *[config.layer_width] * 3, layers + 1])
-        self.cells = mlp(
-            [config.latent + k + 2 * layers, *[config.width] * config.depth, 3 * cells]
-        )
-        with torch.no_grad():  # start near the fitted distributions, a little narrower
-            last_of_layers, last = cast(nn.Linear, self.layers[-1]), cast(nn.Linear, self.cells[-1])
-            last_of_layers.bias.zero_()
-            last.weight.mul_(0.5)
-            last.bias.zero_()
-            last.bias[cells : 2 * cells].fill_(-0.3)
-        self.layer_centre, self.layer_width = _ByEnergy(layers + 1), _ByEnergy(layers + 1, 1.0)
-        self.cell_centre, self.cell_width = _ByEnergy(cells), _ByEnergy(cells, 1.0)
+        self.layer_start = _Copula(layers + 1, config.layer_latent)
+        self.cell_start = _Copula(cells, config.latent)
+        hidden = [config.layer_width] * 3
+        self.layers = mlp([config.layer_latent + k, *hidden, 2 * (layers + 1)])
+        hidden = [config.width] * config.depth
+        self.cells = mlp([config.latent + k + 2 * layers, *hidden, 2 * cells])
+        with torch.no_grad():  # the networks start by adding little to the fitted distributions
+            for net in (self.layers, self.cells):
+                last = cast(nn.Linear, net[-1])
+                last.weight.mul_(0.3)
+                last.bias.zero_()
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor) -> None:
@@ -190,28 +279,27 @@ class ShowerGenerator(Generator):
         frame = self.frame
         frame.set_ceiling(x)
         x, c = frame.symmetrised(x, c)
-        cells = x * frame.energy(c)
-        layers = torch.log1p(frame.layer_energies(cells))
-        leak = (frame.ceiling - x.sum(1, keepdim=True)).clamp_min(1e-6).log()
-        position = frame.position(c)
-        centre, width = _censored(layers, position)
-        leak_centre, leak_width = _moments(leak, position)
-        self.layer_centre.set(torch.cat([centre, leak_centre], 1))
-        self.layer_width.set(torch.cat([width, leak_width], 1))
-        centre, width = _censored(torch.log1p(cells), position)
-        self.cell_centre.set(centre)
-        self.cell_width.set(width)
+        position, cells = frame.position(c), x * frame.energy(c)
+        layers = frame.layer_energies(cells)
+        leak = (frame.ceiling - x.sum(1, keepdim=True)).clamp_min(1e-6) * frame.energy(c)
+        self.layer_start.fit(torch.cat([torch.log1p(layers), leak.log()], 1), position)
+        # Cells as shares of their layer, in units of the layer's mean energy at this energy.
+        typical = _weights(position) @ _moments(layers, position)[0]
+        factor = typical / layers.clamp_min(1e-6)
+        shares = [cells[:, s] * factor[:, i, None] for i, s in enumerate(frame.slices)]
+        self.cell_start.fit(torch.log1p(torch.cat(shares, 1)), position)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return showers ``(batch, cells)`` as shares of the incident energy."""
-        z_layers, z_shared, z_cells, z_mirror = torch.split(z, self.parts, 1)
+        z_layers, own_layers, z_cells, own_cells, z_mirror = torch.split(z, self.parts, 1)
         position, energy = self.frame.position(c), self.frame.energy(c)
-        shares = self._layer_shares(z_layers, c, position, energy)
-        deposits = shares * energy
-        seen = torch.cat([z_shared, c, torch.log1p(deposits) / 3, shares], 1)
-        offset, log_width, bend = self.cells(seen).float().chunk(3, 1)
-        u = offset + log_width.clamp(-5, 2).exp() * z_cells + 0.3 * bend * (z_cells.square() - 1)
-        u = self.cell_centre(position) + self.cell_width(position) * u
+        offset, log_width = self.layers(torch.cat([z_layers, c], 1)).float().chunk(2, 1)
+        u = self.layer_start(z_layers, own_layers, offset, log_width, position)
+        layers, leak = torch.expm1(u[:, :-1].clamp(0, 14)), u[:, -1:].clamp_max(14).exp()
+        shares = self.frame.ceiling * layers / (layers.sum(1, keepdim=True) + leak)
+        seen = torch.cat([z_cells, c, torch.log1p(shares * energy) / 3, shares], 1)
+        offset, log_width = self.cells(seen).float().chunk(2, 1)
+        u = self.cell_start(z_cells, own_cells, offset, log_width, position)
         parts = []
         for i, cells in enumerate(self.frame.slices):
             e = torch.expm1(u[:, cells].clamp(0, 14))
@@ -224,13 +312,6 @@ class ShowerGenerator(Generator):
         for i, mirror in enumerate(self.frame.mirrors):
             x = torch.where(z_mirror[:, i, None] > 0, x[:, mirror.to(x.device)], x)
         return x
-
-    def _layer_shares(self, z: Tensor, c: Tensor, position: Tensor, energy: Tensor) -> Tensor:
-        """Return layer energies over the incident energy ``(batch, layers)``."""
-        u = self.layers(torch.cat([z, c], 1)).float()
-        u = self.layer_centre(position) + self.layer_width(position) * u
-        layers, leak = torch.expm1(u[:, :-1].clamp(0, 14)), u[:, -1:].clamp_max(2).exp() * energy
-        return self.frame.ceiling.mul(layers / (layers.sum(1, keepdim=True) + leak))
 
 
 class ShowerCritic(Critic):

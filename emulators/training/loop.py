@@ -9,11 +9,12 @@ import datetime
 import json
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -220,15 +221,11 @@ class _Run:
     def _steps(self, stop: list[int], progress: bool, stack: contextlib.ExitStack) -> int:
         """Return the signal that stopped the steps, or 0 where the budget is spent."""
         trainer, tables = self.trainer, self.recipe
-        bar = stack.enter_context(
-            tqdm(
-                total=tables.training.samples,
-                initial=trainer.samples,
-                unit=" samples",
-                unit_scale=True,
-                disable=None if progress and self.chief else True,
-            )
-        )
+        bar: tqdm[Any] | None = None
+        if progress and self.chief and sys.stderr.isatty():
+            total, seen = tables.training.samples, trainer.samples
+            bar = tqdm(total=total, initial=seen, unit=" samples", unit_scale=True)
+            stack.enter_context(bar)
         start, base = time.monotonic(), trainer.seconds
         saved = logged = base
         logged_at, signalled = trainer.samples, 0.0
@@ -242,7 +239,8 @@ class _Run:
                 if signalled or trainer.fraction >= 1:
                     break
             trainer.step()
-            bar.update(trainer.step_samples)
+            if bar:
+                bar.update(trainer.step_samples)
             if trainer.steps % GLANCE == 0:
                 self._check()
             if self._due(tables.training.log_samples):
@@ -252,7 +250,8 @@ class _Run:
                 logged, logged_at = now, trainer.samples
                 self._log_losses()
             if self._due(tables.monitor.every):
-                bar.clear()
+                if bar:
+                    bar.clear()
                 self._measure()
                 self._status()
             if trainer.seconds - saved > 60 * tables.training.checkpoint_minutes:

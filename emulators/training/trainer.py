@@ -29,7 +29,7 @@ from emulators.training.recipe import Recipe
 __all__ = ["Trainer", "TrainingDiverged", "resolve"]
 
 FIT_SAMPLES, FIT_BYTES = 50_000, 1 << 30  # what the transform is fitted on, at most
-START_SAMPLES = 8192  # what the networks take their starting values from
+START_SAMPLES = 32_768  # what the networks take their starting values from
 LARGEST_SCORE = 1e4
 
 

@@ -157,20 +157,35 @@ CASES: dict[str, tuple[Callable[[Desk], list], str]] = {
     ),
     "energies all zero": (lambda d: info(d.spoiled(energy=np.zeros((64, 1)))), "positive"),
     # checks
-    "NaN deposit": (lambda d: check(d.edited("layer_1", put(np.nan))), "layer_1: NaN or infinite in 1 row (3)"),
-    "infinite deposit": (lambda d: check(d.edited("layer_0", put(np.inf))), "layer_0: NaN or infinite in 1 row"),
-    "negative deposit": (lambda d: check(d.edited("layer_2", put(-1))), "layer_2: negative deposits in 1 row"),
+    "NaN deposit": (
+        lambda d: check(d.edited("layer_1", put(np.nan))),
+        "layer_1: NaN or infinite in 1 row (3)",
+    ),
+    "infinite deposit": (
+        lambda d: check(d.edited("layer_0", put(np.inf))),
+        "layer_0: NaN or infinite in 1 row",
+    ),
+    "negative deposit": (
+        lambda d: check(d.edited("layer_2", put(-1))),
+        "layer_2: negative deposits in 1 row",
+    ),
     "NaN energy": (lambda d: check(d.edited("energy", put(np.nan))), "energy: NaN"),
     "negative energy": (lambda d: check(d.edited("energy", put(-5))), "energy: zero or negative"),
     "MeV for GeV": (
         lambda d: check(d.edited("energy", lambda e: np.multiply(e, 1000, out=e))),
         "units are suspicious",
     ),
-    "more than was sent in": (lambda d: check(d.edited("layer_1", put(1e7))), "1.1 times the incident energy"),
+    "more than was sent in": (
+        lambda d: check(d.edited("layer_1", put(1e7))),
+        "1.1 times the incident energy",
+    ),
     # convert and split
     "convert NaN": (
         lambda d: [
-            "data", "convert", d.edited("layer_1", put(np.nan)), d.folder / "out.h5",
+            "data",
+            "convert",
+            d.edited("layer_1", put(np.nan)),
+            d.folder / "out.h5",
         ],
         "1 rows with NaN",
     ),
@@ -188,7 +203,15 @@ CASES: dict[str, tuple[Callable[[Desk], list], str]] = {
     ),
     "split everything away": (
         lambda d: [
-            "data", "split", d.showers, "-o", d.folder, "--validation", "0.5", "--test", "0.5",
+            "data",
+            "split",
+            d.showers,
+            "-o",
+            d.folder,
+            "--validation",
+            "0.5",
+            "--test",
+            "0.5",
         ],
         "leave rows to train on",
     ),
@@ -351,7 +374,11 @@ CASES: dict[str, tuple[Callable[[Desk], list], str]] = {
     ),
     "report among other files": (
         lambda d: [
-            "benchmark", d.showers, d.showers, "-o", Path(d.file("thesis.tex", "")).parent,
+            "benchmark",
+            d.showers,
+            d.showers,
+            "-o",
+            Path(d.file("thesis.tex", "")).parent,
         ],
         "give an empty folder",
     ),
@@ -359,7 +386,7 @@ CASES: dict[str, tuple[Callable[[Desk], list], str]] = {
         lambda d: [*benchmark(d, d.showers), "--preset", "calochalenge"],
         "did you mean 'calochallenge'?",
     ),
-}  # fmt: skip
+}
 
 
 def ds2(path: Path) -> Path:
