@@ -1,8 +1,8 @@
 """Frozen dataclasses <-> plain mappings <-> TOML, with ``--set a.b=v`` on top.
 
-A recipe is a TOML file; each of its tables is a frozen dataclass.  `build` checks keys and types and
-names the nearest key where one is unknown; `as_mapping` is its inverse, in plain values that go into
-TOML and into an emulator file.
+A recipe is a TOML file; each of its tables is a frozen dataclass.  `build` checks keys and types
+and names the nearest key where one is unknown; `as_mapping` is its inverse, in plain values that go
+into TOML and into an emulator file.
 """
 
 import dataclasses
@@ -105,9 +105,9 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint):
-        if not isinstance(value, bool) or hint is bool:
-            return value
+    right = isinstance(hint, type) and isinstance(value, hint)
+    if right and (not isinstance(value, bool) or hint is bool):
+        return value
     expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
     raise InputError(f"'{name}' = {value!r} is not of type {expected}")
 
@@ -171,7 +171,7 @@ def _is_table(value: Any) -> bool:
 
 
 def override(mapping: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
-    """Return the mapping with ``["a.b=v", ...]`` laid over it; values are read as TOML, else text."""
+    """Return the mapping with ``["a.b=v", ...]`` laid over it; values are TOML, else text."""
     result = json.loads(json.dumps(mapping))
     for setting in settings:
         path, equals, text = setting.partition("=")

@@ -1,5 +1,6 @@
 """What the samples of a file are: kind, shape, geometry, units, conditions and their ranges."""
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.config import as_mapping, build
+from emulators.errors import InputError
 
 __all__ = ["MEV_PER_GEV", "Condition", "ReadoutLayer", "SampleSpec", "Samples", "ShowerGeometry"]
 
@@ -41,7 +43,7 @@ class ReadoutLayer:
         if self.axes not in (("x", "y"), ("alpha", "r")):
             raise ValueError(f"axes {self.axes} of layer {self.name} are neither x y nor alpha r")
         for axis, edges in zip(self.axes, self.edges, strict=True):
-            if len(edges) < 2 or any(not a < b for a, b in zip(edges, edges[1:])):
+            if len(edges) < 2 or any(not a < b for a, b in itertools.pairwise(edges)):
                 raise ValueError(f"edges along {axis} of layer {self.name} do not increase")
 
     @property
@@ -65,6 +67,29 @@ class ReadoutLayer:
         a, b = np.meshgrid(first, second, indexing="ij")
         return (a, b) if self.axes == ("x", "y") else (b * np.cos(a), b * np.sin(a))
 
+    def mirrored(self, axis: Literal["x", "y"]) -> npt.NDArray[np.int64]:
+        """Return where each cell goes when the layer is mirrored along one axis, flat."""
+        cells = np.arange(self.n_cells).reshape(self.shape)
+        polar = self.axes == ("alpha", "r")
+        index = 0 if polar or axis == "x" else 1
+        edges = np.asarray(self.edges[index])
+        if not polar:
+            symmetric = np.allclose(edges + edges[::-1], edges[0] + edges[-1])
+            order = np.arange(len(edges) - 1)[::-1]
+        elif len(edges) == 2:
+            return cells.ravel()  # a ring is its own mirror image
+        else:
+            # x = r cos(alpha): mirroring x takes alpha to pi - alpha, mirroring y to -alpha
+            centres = (edges[1:] + edges[:-1]) / 2
+            images = (np.pi if axis == "x" else 0.0) - centres
+            gaps = np.abs(np.exp(1j * images)[:, None] - np.exp(1j * centres)[None])
+            order = gaps.argmin(1)
+            widths = np.diff(edges)
+            symmetric = gaps.min(1).max() < 1e-4 and np.allclose(widths, widths[order])
+        if not symmetric:
+            raise InputError(f"data or network mirror: {self.name} is not symmetric along {axis}")
+        return np.take(cells, order, index).ravel()
+
 
 @dataclass(frozen=True)
 class ShowerGeometry:
@@ -87,22 +112,15 @@ class ShowerGeometry:
             for stop, layer in zip(stops, self.layers, strict=True)
         )
 
-    def mirrored(self, axis: str) -> npt.NDArray[np.int64]:
+    def mirrored(self, axis: Literal["x", "y"]) -> npt.NDArray[np.int64]:
         """Return the cell indices that mirror a shower along one axis: ``values[:, indices]``.
 
-        ``axis`` is ``x``, ``y`` or ``alpha``; a ValueError where a layer has no such axis or its
-        edges are not symmetric about their middle.
+        InputError where a layer is not its own mirror image.
         """
-        parts = []
-        for layer, cells in zip(self.layers, self.slices, strict=True):
-            if axis not in layer.axes or axis == "r":
-                raise ValueError(f"layer {layer.name} has no mirror image along '{axis}'")
-            which = layer.axes.index(axis)
-            widths = np.diff(layer.edges[which])
-            if not np.allclose(widths, widths[::-1]):
-                raise ValueError(f"the edges of layer {layer.name} along {axis} are not symmetric")
-            grid = np.arange(cells.start, cells.stop).reshape(layer.shape)
-            parts.append(np.flip(grid, which).ravel())
+        parts = [
+            cells.start + layer.mirrored(axis)
+            for layer, cells in zip(self.layers, self.slices, strict=True)
+        ]
         return np.concatenate(parts)
 
     def layer(self, values: Any, index: int) -> Any:
@@ -155,7 +173,7 @@ class SampleSpec:
 class Samples:
     """Samples in physical units, and what each was asked to be.
 
-    For showers: ``values (n, cells)`` float32, MeV; ``conditions["incident_energy"] (n,)`` MeV.
+    For showers: ``values (n, cells)`` float32, MeV; ``conditions["incident_energy"] (n,)`` GeV.
     """
 
     values: npt.NDArray[np.float32]

@@ -48,7 +48,7 @@ class Critic(nn.Module):
         """Set data-dependent constants (means and widths of the views) from training samples."""
 
     def views(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
-        """Return what the layers see, each ``(batch, ...)`` float32 (default: the sample itself)."""
+        """Return what the layers see, each ``(batch, ...)`` (default: the sample itself)."""
         return (x,)
 
     def score(self, views: tuple[Tensor, ...], c: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ layer.  Without the pulls a 2 % asymmetry at 100 GeV drowns in the spread over e
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -50,7 +50,7 @@ class ShowerConfig:
     critic_width: int = 512
     critic_depth: int = 3
     scale: float = 1.0
-    mirror: tuple[str, ...] = ()
+    mirror: tuple[Literal["x", "y"], ...] = ()
 
     def __post_init__(self) -> None:
         sizes = (self.latent, self.width, self.depth, self.layer_latent, self.layer_width)
@@ -213,10 +213,7 @@ class _Frame(nn.Module):
         self.n_conditions = len(names)
         self.scale = config.scale
         self.register_buffer("ceiling", torch.ones(()))
-        try:
-            self.mirrors = [torch.from_numpy(self.geometry.mirrored(a)) for a in config.mirror]
-        except ValueError as error:
-            raise InputError(f"network.mirror: {error}") from None
+        self.mirrors = [torch.from_numpy(self.geometry.mirrored(a)) for a in config.mirror]
 
     def set_ceiling(self, x: Tensor) -> None:
         """Set the most that a shower deposits over its incident energy; 1 where all is absorbed."""

@@ -7,13 +7,13 @@ Networks run under autocast; views, losses and penalties are float32.
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from emulators.data.spec import MEV_PER_GEV, ReadoutLayer, SampleSpec, ShowerGeometry
+from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
 from emulators.data.transforms import Transform
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator
@@ -161,7 +161,7 @@ def energy_loss(spec: SampleSpec, values: Tensor, conditions: Tensor) -> Tensor:
     return (values.sum(1) / MEV_PER_GEV - conditions[:, column]).abs().mean()
 
 
-def mirrors(geometry: ShowerGeometry | None, axes: tuple[str, ...]) -> Tensor:
+def mirrors(geometry: ShowerGeometry | None, axes: tuple[Literal["x", "y"], ...]) -> Tensor:
     """Return the permutations of the flat cells that mirror a shower along some of the axes.
 
     Parameters
@@ -185,37 +185,8 @@ def mirrors(geometry: ShowerGeometry | None, axes: tuple[str, ...]) -> Tensor:
         raise InputError("data.mirror needs showers with a geometry")
     table = np.arange(geometry.n_cells)[None]
     for axis in axes:
-        flip = np.concatenate(
-            [
-                cells.start + _mirrored_layer(layer, axis)
-                for layer, cells in zip(geometry.layers, geometry.slices)
-            ]
-        )
-        table = np.concatenate([table, table[:, flip]])
+        table = np.concatenate([table, table[:, geometry.mirrored(axis)]])
     return torch.from_numpy(table)
-
-
-def _mirrored_layer(layer: ReadoutLayer, axis: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return where each cell of a layer goes, flat."""
-    cells = np.arange(layer.n_cells).reshape(layer.shape)
-    polar = layer.axes == ("alpha", "r")
-    index = 0 if polar else layer.axes.index(axis)
-    edges = np.asarray(layer.edges[index])
-    if not polar:
-        symmetric = np.allclose(edges + edges[::-1], edges[0] + edges[-1])
-        order = np.arange(len(edges) - 1)[::-1]
-    elif len(edges) == 2:
-        return cells.ravel()  # a ring is its own mirror image
-    else:
-        # x = r cos(alpha): mirroring x takes alpha to pi - alpha, mirroring y takes it to -alpha
-        centres = (edges[1:] + edges[:-1]) / 2
-        images = (np.pi if axis == "x" else 0.0) - centres
-        gaps = np.abs(np.exp(1j * images)[:, None] - np.exp(1j * centres)[None])
-        order = gaps.argmin(1)
-        symmetric = gaps.min(1).max() < 1e-4 and np.allclose(np.diff(edges), np.diff(edges)[order])
-    if not symmetric:
-        raise InputError(f"data.mirror: {layer.name} is not symmetric along {axis}")
-    return np.take(cells, order, index).ravel()
 
 
 def mirrored(values: Tensor, permutations: Tensor, which: Tensor) -> Tensor:

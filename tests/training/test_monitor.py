@@ -39,8 +39,6 @@ def test_generated_showers_have_the_conditions_of_the_reference(showers, spec, e
         seen.append((generated, reference, given))
         return {"far": 3.0}
 
-    energies = showers.conditions["incident_energy"]
-    showers = showers[(energies > 2) & (energies < 90)]  # the range of the emulator
     monitor = Monitor(showers, spec, measure)
     emulator = load(emulator_file, "cpu")
     numbers, generated = monitor(emulator)

@@ -1,6 +1,10 @@
+import dataclasses
+import re
+from pathlib import Path
+
 import pytest
 
-from emulators.config import dump_toml
+from emulators.config import as_mapping, dump_toml
 from emulators.errors import InputError
 from emulators.training.recipe import read_recipe, recipe_from
 
@@ -80,3 +84,18 @@ def test_impossible_values_are_named(table, values, message):
     with pytest.raises(InputError, match=message) as raised:
         recipe_from(MINIMAL | {table: values})
     assert "\n" not in str(raised.value)
+
+
+def test_the_page_states_every_key_and_its_default():
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    tables = dict(re.findall(r"^### `\[(\w+)\]`.*?\n(.*?)(?=^##|\Z)", page, re.M | re.S))
+    for field in dataclasses.fields(recipe_from(MINIMAL)):
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", tables[field.name], re.M))
+        if field.name in ("network", "transform"):
+            continue  # their keys are the networks' and the steps' own
+        values = as_mapping(getattr(recipe_from(MINIMAL), field.name))
+        keys = {f.name for f in dataclasses.fields(getattr(recipe_from(MINIMAL), field.name))}
+        assert set(rows) == keys, field.name
+        for key in values.keys() - {"path"}:
+            (line,) = dump_toml({key: values[key]}).splitlines()
+            assert rows[key].strip("`") == line.split(" = ", 1)[1], f"{field.name}.{key}"
