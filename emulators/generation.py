@@ -191,7 +191,8 @@ def _attributes(emulator: Emulator, law: ConditionLaw, seed: int) -> dict[str, A
         "versions": json.dumps(versions),
         "training_data_sha256": str(card.get("data_sha256", "")),
         "training_split": json.dumps(card.get("split", {})),
-    } | {k: str(card[k]) for k in ("source", "licence", "citation") if k in card}
+        "trained_on": json.dumps(card.get("trained_on", {})),
+    }
 
 
 def _discard(path: Path) -> None:

@@ -259,6 +259,7 @@ th,td{padding:.38rem .7rem;border-bottom:1px solid var(--line);text-align:left;v
 thead th{color:var(--soft);font-weight:600;white-space:nowrap}
 tbody th{font-weight:500}
 .numbers td{white-space:nowrap}
+.numbers tbody th{min-width:7.5rem}
 .words tbody th{white-space:nowrap;color:var(--soft)}.words td{overflow-wrap:anywhere}
 figure{margin:1rem 0}
 figure img{display:block;width:100%;min-width:44rem;height:auto}
@@ -268,5 +269,7 @@ figcaption,.note{color:var(--soft);font-size:.9rem;margin-top:.5rem;max-width:60
 th,td{padding:.32rem .5rem}}
 @media print{nav{display:none}body{font-size:10.5pt}main,header{max-width:none;padding:0}
 figure,tr,li{break-inside:avoid}h2,h3{break-after:avoid}figure img{min-width:0}
-.scroll{overflow:visible}.numbers td{white-space:normal}table{font-size:8.5pt}}
+.scroll{overflow:visible}.numbers td,.numbers th{white-space:normal;padding:.12rem .3rem}
+.numbers tbody th{min-width:0}
+table{font-size:7.5pt}}
 """

@@ -34,6 +34,7 @@ _STYLE: Any = {
     "legend.fontsize": 9.0,
     "xtick.labelsize": 9.0,
     "ytick.labelsize": 9.0,
+    "axes.facecolor": "none",  # the page shows through, light or dark
     "axes.linewidth": 0.8,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -210,6 +211,8 @@ def _deviation_panel(axes: "Axes", cells: Sequence[Mapping[str, Any]], kind: str
     _outliers(axes, energies, 1 + deviation, (1 - reach, 1 + reach))
     axes.set_ylim(1 - reach, 1 + reach)
     axes.set_xscale("log")
+    low, high = cells[0]["low"], cells[-1]["high"]
+    axes.set_xlim(low / 1.06, high * 1.06)  # also where every bin is empty
     _plain_decades(axes)
 
 

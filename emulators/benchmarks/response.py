@@ -87,11 +87,11 @@ def binned_response(
         [_moments(x[rows], e[rows], edges) for rows in _resample(rng, len(x), resamplings)]
         for x, e in (reference, generated)
     ]
-    with np.errstate(invalid="ignore"):
-        deviations = np.array([_deviations(a, b) for a, b in zip(*drawn)])
-        spread = [np.array([m[k] for m in sample]).std(0) for k in (1, 2) for sample in drawn]
+    means = [_spread([m[1] for m in sample]) for sample in drawn]
+    widths = [_spread([m[2] for m in sample]) for sample in drawn]
     mean, width = _deviations(first, second)
-    mean_error, width_error = deviations.std(0)
+    pairs = [_deviations(a, b) for a, b in zip(*drawn)]
+    mean_error, width_error = (_spread([p[k] for p in pairs]) for k in (0, 1))
     return BinnedResponse(
         counts=(first[0], second[0]),
         means=(first[1], second[1]),
@@ -100,7 +100,7 @@ def binned_response(
         mean_error=mean_error,
         width_deviation=width,
         width_error=width_error,
-        moment_errors=(spread[0], spread[1], spread[2], spread[3]),
+        moment_errors=(means[0], means[1], widths[0], widths[1]),
     )
 
 
@@ -193,6 +193,12 @@ def _deviations(
     with np.errstate(invalid="ignore", divide="ignore"):
         mean, width = (generated[k] / reference[k] - 1 for k in (1, 2))
     return tuple(np.where(np.isfinite(d), d, np.nan) for d in (mean, width))  # type: ignore[return-value]
+
+
+def _spread(found: Sequence[Array]) -> Array:
+    """Return the standard deviation over resamplings; those that left a bin thin are skipped."""
+    values = np.ma.masked_invalid(np.array(found))
+    return np.asarray(values.std(0).filled(np.nan))
 
 
 def _resample(rng: np.random.Generator, n: int, resamplings: int) -> npt.NDArray[np.int64]:

@@ -81,9 +81,7 @@ def observable_rows(record: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for o in record["observables"]:
         row = [o["name"], o["unit"] or "1"]
-        row += [
-            f"{_short(o[k]['mean'])} ± {_short(o[k]['std'])}" for k in ("reference", "generated")
-        ]
+        row += [_with_error(o[k]["mean"], o[k]["std"]) for k in ("reference", "generated")]
         for key in ("separation_power", "wasserstein", "kolmogorov_smirnov"):
             m = o["distances"][key]
             row += [_with_error(m["value"], m["error"]), _short(m["floor"])]

@@ -64,7 +64,7 @@ def _deviations(
     what: str, cells: Sequence[Mapping[str, Any]], moment: str, thresholds: Thresholds
 ) -> dict[str, str]:
     limit = thresholds.deviation
-    known = [c for c in cells if c[f"{moment}_deviation"] is not None]
+    known = [c for c in cells if None not in (c[f"{moment}_deviation"], c[f"{moment}_error"])]
     if not known:
         return _line("unclear", what, f"Too few showers in every bin to compare {what}.")
     within = sum(abs(c[f"{moment}_deviation"]) <= limit for c in known)

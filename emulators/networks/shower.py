@@ -207,7 +207,7 @@ class _Frame(nn.Module):
                 "network 'shower' needs showers with a geometry and an incident energy"
             )
         self.geometry: ShowerGeometry = spec.geometry
-        self.slices = spec.geometry.slices
+        self.sizes = [layer.n_cells for layer in spec.geometry.layers]
         self.column = names.index("incident_energy")
         self.range = spec.condition("incident_energy")
         self.n_conditions = len(names)
@@ -234,7 +234,11 @@ class _Frame(nn.Module):
 
     def layer_energies(self, cells: Tensor) -> Tensor:
         """Return the sums ``(n, layers)`` of the cells of each layer."""
-        return torch.stack([cells[:, s].sum(1) for s in self.slices], 1)
+        return torch.stack([layer.sum(1) for layer in self.split(cells)], 1)
+
+    def split(self, cells: Tensor) -> tuple[Tensor, ...]:
+        """Return the cells ``(n, cells)`` layer by layer; cheaper to differentiate than slices."""
+        return torch.split(cells, self.sizes, 1)
 
     def symmetrised(self, x: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return the samples together with all their mirror images."""
@@ -254,7 +258,7 @@ class ShowerGenerator(Generator):
     def __init__(self, config: ShowerConfig, spec: SampleSpec) -> None:
         super().__init__()
         self.frame = _Frame(config, spec)
-        layers, cells = len(self.frame.slices), self.frame.geometry.n_cells
+        layers, cells = len(self.frame.sizes), self.frame.geometry.n_cells
         k = self.frame.n_conditions
         self.parts = [config.layer_latent, layers + 1, config.latent, cells, len(config.mirror)]
         self.latent = sum(self.parts)
@@ -283,7 +287,7 @@ class ShowerGenerator(Generator):
         # Cells as shares of their layer, in units of the layer's mean energy at this energy.
         typical = _weights(position) @ _moments(layers, position)[0]
         factor = typical / layers.clamp_min(1e-6)
-        shares = [cells[:, s] * factor[:, i, None] for i, s in enumerate(frame.slices)]
+        shares = [layer * factor[:, i, None] for i, layer in enumerate(frame.split(cells))]
         self.cell_start.fit(torch.log1p(torch.cat(shares, 1)), position)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
@@ -298,11 +302,11 @@ class ShowerGenerator(Generator):
         offset, log_width = self.cells(seen).float().chunk(2, 1)
         u = self.cell_start(z_cells, own_cells, offset, log_width, position)
         parts = []
-        for i, cells in enumerate(self.frame.slices):
-            e = torch.expm1(u[:, cells].clamp(0, 14))
+        for i, layer in enumerate(self.frame.split(u)):
+            e = torch.expm1(layer.clamp(0, 14))
             total = e.sum(1, keepdim=True)
             # A layer with energy has at least one cell with energy: the one nearest to it.
-            one = F.one_hot(u[:, cells].argmax(1), e.shape[1]).to(e.dtype)
+            one = F.one_hot(layer.argmax(1), e.shape[1]).to(e.dtype)
             within = torch.where(total > 0, e / total.clamp_min(1e-12), one)
             parts.append(within * shares[:, i, None])
         x = torch.cat(parts, 1)
@@ -364,8 +368,8 @@ class ShowerCritic(Critic):
         leak = (self.frame.ceiling - total).clamp_min(1e-6).log()
         energies = torch.cat([torch.log1p(layers), layers / self.frame.energy(c), leak], 1)
         sums, shares = [], []
-        for i, s in enumerate(self.frame.slices):
-            e, layer = cells[:, s], layers[:, i, None] + 0.3
+        for i, e in enumerate(self.frame.split(cells)):
+            layer = layers[:, i, None] + 0.3
             axes = getattr(self, f"axes_{i}")
             mean = e @ axes / layer
             spread = (e @ axes.square() / layer - mean.square()).clamp_min(1e-7).sqrt()

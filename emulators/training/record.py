@@ -27,6 +27,9 @@ __all__ = [
     "versions",
 ]
 
+# What a data file says of its own origin, kept with the emulator.
+ORIGIN = ("title", "generator", "physics_list", "licence", "citation", "acknowledgement")
+
 
 def card(trainer: Trainer) -> dict[str, Any]:
     """Return where the emulator comes from; plain values, no paths of this machine."""
@@ -45,6 +48,7 @@ def card(trainer: Trainer) -> dict[str, Any]:
             "rows": {name: len(rows) for name, rows in trainer.rows.items()},
         },
         "versions": versions(),
+        "trained_on": {k: str(v) for k, v in trainer.dataset.attributes.items() if k in ORIGIN},
     }
 
 

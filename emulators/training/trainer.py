@@ -320,5 +320,6 @@ class Trainer:
             self.steps, self.seconds = state["steps"], state["seconds"]
             self.best = state["best"]
         except (KeyError, RuntimeError, ValueError) as error:
-            line = str(error).splitlines()[0]
+            line = " ".join(str(error).split())
+            line = line if len(line) < 200 else f"{line[:200]} ..."
             raise InputError(f"the saved state does not fit the recipe: {line}") from None

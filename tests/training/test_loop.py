@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import torch
 from emulators.config import dump_toml, load_toml
 from emulators.emulator import load
 from emulators.errors import InputError
-from emulators.training import checkpoint, loop
+from emulators.training import checkpoint
 from emulators.training.distributed import World
 from emulators.training.loop import TrainingDiverged, dry_run, resume, train
 from emulators.training.recipe import recipe_from
@@ -257,9 +258,27 @@ def test_resume_refuses_other_data(recipe, tmp_path, write_showers):
         resume(tmp_path / "run", ["training.samples=2000"], measure=distance)
 
 
-def test_resume_refuses_other_networks(whole):
-    with pytest.raises(InputError, match="does not fit the recipe"):
-        resume(whole, ["network.widths=[8]"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "network.widths=[8]",
+        "training.batch_size=64",
+        "training.seed=1",
+        "data.test=0.3",
+        "game.r1=2",
+    ],
+)
+def test_what_was_trained_cannot_change(whole, setting):
+    key = setting.split("=")[0]
+    with pytest.raises(InputError, match=f"{key} cannot change within a run: it began with"):
+        resume(whole, [setting])
+
+
+def test_a_state_of_other_networks_is_refused(recipe, whole):
+    trainer = Trainer(recipe_from(recipe.to_mapping() | {"network": {"name": "mlp"}}), ALONE)
+    with pytest.raises(InputError, match="does not fit the recipe") as raised:
+        trainer.load(last(whole))
+    assert "\n" not in str(raised.value)
 
 
 def test_dry_run_writes_nothing(recipe, tmp_path, monkeypatch):
@@ -334,4 +353,4 @@ def test_training_leaves_torch_as_it_was(recipe, tmp_path):
     state = torch.random.get_rng_state()
     train(recipe, tmp_path / "run", measure=distance)
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert loop.logger.handlers == []
+    assert logging.getLogger("emulators").handlers == []

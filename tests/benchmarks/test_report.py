@@ -1,0 +1,274 @@
+import base64
+import dataclasses
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import h5py
+import numpy as np
+import pytest
+
+from emulators import load
+from emulators.benchmarks import classifier, plots, report, throughput
+from emulators.benchmarks.pair import load_pair
+from emulators.benchmarks.report import benchmark
+from emulators.benchmarks.tables import markdown
+from emulators.data.dataset import split_rows
+from emulators.data.hdf5 import content_hash
+from emulators.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Small classifiers and short timings; the logic is the same."""
+    tiny = dataclasses.replace(classifier.PRESETS["fast"], width=8, epochs=1)
+    monkeypatch.setitem(classifier.PRESETS, "fast", tiny)
+    monkeypatch.setattr(throughput, "BATCHES", (1, 10))
+    monkeypatch.setattr(throughput, "_SECONDS", 0.01)
+
+
+@pytest.fixture
+def no_page(monkeypatch):
+    """Draw no figures: they take most of the time."""
+    monkeypatch.setattr(report, "html", lambda record: "")
+
+
+@pytest.fixture(scope="module")
+def files(write_showers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pair")
+    return (
+        write_showers(folder / "generated.h5", 300, seed=1),
+        write_showers(folder / "reference.h5", 400, seed=2),
+    )
+
+
+@pytest.fixture(scope="module")
+def made(files, emulator_file, tmp_path_factory):
+    """One whole report: record and folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        tiny = dataclasses.replace(classifier.PRESETS["fast"], width=8, epochs=1)
+        patch.setitem(classifier.PRESETS, "fast", tiny)
+        patch.setattr(throughput, "BATCHES", (1, 10))
+        patch.setattr(throughput, "_SECONDS", 0.01)
+        output = tmp_path_factory.mktemp("out") / "report"
+        record = benchmark(*files, output, emulator=emulator_file, seeds=2)
+    return record, output
+
+
+def test_the_record_is_the_json_file(made):
+    record, output = made
+    assert json.loads((output / "report.json").read_text()) == record
+    assert sorted(p.name for p in output.iterdir()) == ["report.html", "report.json", "report.md"]
+    assert not list(output.parent.glob("*.part"))
+
+
+def test_value_and_floor_have_equal_n(made):
+    record, _ = made
+    n = {m["n"] for o in record["observables"] for m in o["distances"].values()}
+    assert n == {200}  # half of the 400 reference showers
+    auc = record["classifiers"]["low"]["auc"]
+    assert (auc["n"], auc["floor_n"], len(auc["seeds"])) == (300, 200, 2)
+    assert record["classifiers"]["low"]["n_test"] == 60
+
+
+def test_layer_table_has_ten_bins_of_every_layer(made):
+    rows = made[0]["layer_energies"]["rows"]
+    assert len(rows) == 4 * 10
+    assert {r["layer"] for r in rows} == {"layer_0", "layer_1", "layer_2", "total"}
+    assert sum(r["n_reference"] for r in rows if r["layer"] == "total") == 400
+
+
+def test_throughput_and_what_the_reference_does_not_record(made):
+    record, output = made
+    timed = record["throughput"]["emulator"]
+    assert [(e["batch"], e["writing"]) for e in timed] == [(1, False), (10, False), (10, True)]
+    assert all(e["seconds_per_sample"] > 0 for e in timed)
+    assert record["throughput"]["reference_seconds_per_sample"] is None
+    assert "not recorded" in (output / "report.md").read_text()
+
+
+def test_the_page_is_whole_and_needs_no_network(made):
+    text = (made[1] / "report.html").read_text()
+    assert "<script" not in text
+    bare = re.sub(r"data:image/[^\"]+", "", text)
+    assert "http" not in bare
+    for link in re.findall(r'href="#(\w+)"', bare):
+        assert f'id="{link}"' in bare
+    drawings = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", text)
+    assert len(drawings) == 9  # response, layers, classifiers and six pages of observables
+    for drawing in drawings:
+        ElementTree.fromstring(base64.b64decode(drawing))
+    assert text.count("data:image/png") == 1
+    for axis in (
+        "Verdict",
+        "What was compared",
+        content := made[0]["files"]["generated"]["sha256"],
+    ):
+        assert axis in text, content
+
+
+def test_markdown_tables_are_rectangular(made):
+    widths = {}
+    for block in markdown(made[0]).split("\n\n"):
+        if block.startswith("|"):
+            widths[block[:20]] = {line.count("|") for line in block.splitlines()}
+    assert len(widths) == 5
+    assert all(len(w) == 1 for w in widths.values())
+
+
+def test_a_report_is_replaced_and_anything_else_is_kept(files, no_page, tmp_path):
+    output = tmp_path / "report"
+    for _ in range(2):
+        benchmark(*files, output, classifiers=False, max_samples=150)
+    (output / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match=r"thesis\.tex"):
+        benchmark(*files, output, classifiers=False)
+    (output / "thesis.tex").unlink()
+    (output / "report.json").write_text('{"format": "another"}')
+    with pytest.raises(InputError, match="not ours"):
+        benchmark(*files, output, classifiers=False)
+
+
+def test_the_same_seed_gives_the_same_figures(files, no_page, tmp_path):
+    first, second, other = (
+        benchmark(*files, tmp_path / name, classifiers=False, max_samples=200, seed=seed)
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert first["observables"] == second["observables"]
+    assert first["observables"] != other["observables"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preset": "fats"}, "did you mean 'fast'"),
+        ({"seeds": 0}, "at least one classifier"),
+        ({"max_samples": 50}, "at least 100"),
+        ({"emulator": "nonsense"}, "nonsense"),
+    ],
+)
+def test_bad_requests(files, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        benchmark(*files, tmp_path / "report", **changes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_few_showers_nan_and_other_geometry_are_refused(files, write_showers, tmp_path):
+    few = write_showers(tmp_path / "few.h5", 99)
+    with pytest.raises(InputError, match="99 generated showers"):
+        load_pair(few, files[1], None, 0)
+    energy = np.full((150, 1), 10.0)
+    energy[7] = np.nan
+    bad = write_showers(tmp_path / "nan.h5", 150, energy=energy)
+    with pytest.raises(InputError, match=r"1 showers \(the first is row 7\)"):
+        load_pair(bad, files[1], None, 0)
+    with h5py.File(tmp_path / "challenge.h5", "w") as file:
+        file["incident_energies"] = np.full((150, 1), 1e4)
+        file["showers"] = np.ones((150, 368))
+    with pytest.raises(InputError, match="differ in geometry"):
+        load_pair(tmp_path / "challenge.h5", files[1], None, 0)
+
+
+def test_different_energies_are_warned_of(files, write_showers, tmp_path):
+    assert load_pair(*files, None, 0).warnings == ()
+    narrow = write_showers(tmp_path / "narrow.h5", 300, energy=np.full((300, 1), 50.0))
+    pair = load_pair(narrow, files[1], None, 0)
+    assert pair.energy_p_value < 1e-6
+    assert "--conditions" in pair.warnings[0]
+
+
+def provenance(path, **attributes):
+    with h5py.File(path, "a") as file:
+        file.attrs.update(attributes)
+    return path
+
+
+def test_only_the_test_split_of_the_training_file_is_used(files, write_showers, tmp_path):
+    split = {"validation": 0.1, "test": 0.4, "seed": 3}
+    path = provenance(
+        write_showers(tmp_path / "g.h5", 300, seed=1),
+        training_data_sha256=content_hash(files[1]),
+        training_split=json.dumps(split),
+    )
+    pair = load_pair(path, files[1], None, 0)
+    rows = split_rows(400, **split)["test"]
+    assert len(pair.reference) == len(rows) == 160
+    with h5py.File(files[1]) as file:
+        held_out = np.sort(file["energy"][:, 0][rows].astype(np.float32))
+    np.testing.assert_array_equal(np.sort(pair.reference.conditions["incident_energy"]), held_out)
+    assert "test split" in pair.files["reference"]["selection"]
+    assert pair.warnings == ()
+
+
+def test_training_data_without_a_test_split_is_warned_of(files, write_showers, tmp_path):
+    path = provenance(
+        write_showers(tmp_path / "g.h5", 300, seed=1), training_data_sha256=content_hash(files[1])
+    )
+    assert "held out" in load_pair(path, files[1], None, 0).warnings[0]
+
+
+def test_unknown_training_data_is_said(files):
+    assert "cannot be told" in load_pair(*files, None, 0).files["reference"]["selection"]
+
+
+def test_paired_showers_stay_together(files, write_showers, tmp_path):
+    with h5py.File(files[1]) as file:
+        twin = write_showers(tmp_path / "g.h5", 400, seed=5, energy=file["energy"][:])
+    pair = load_pair(twin, files[1], 300, 0)
+    assert pair.paired
+    np.testing.assert_array_equal(*pair.energies)
+    rows, halves = pair.halvings(2, 0)
+    np.testing.assert_array_equal(rows, halves[0][1])
+    assert not {*halves[1][0]} & {*halves[1][1]}
+
+
+def test_the_emulator_named_in_the_file_is_timed_only_if_it_is_the_same(
+    files, no_page, write_showers, emulator_file, tmp_path
+):
+    emulator = load(emulator_file)
+    path = provenance(
+        write_showers(tmp_path / "g.h5", 300, seed=1),
+        emulator=str(emulator_file),
+        emulator_sha256=emulator.sha256,
+    )
+    options = {"classifiers": False, "max_samples": 120}
+    record = benchmark(path, files[1], tmp_path / "a", **options)
+    assert record["throughput"]["emulator"][0]["batch"] == 1
+    provenance(path, emulator_sha256="f" * 64)
+    record = benchmark(path, files[1], tmp_path / "b", **options)
+    assert record["throughput"]["emulator"] is None
+    assert "not the one that made the file" in record["throughput"]["why_not"]
+    record = benchmark(path, files[1], tmp_path / "c", emulator=emulator, **options)
+    assert "is not the one" in record["warnings"][0]
+
+
+@pytest.mark.parametrize("how", ["data set", "attribute"])
+def test_seconds_of_the_simulation(files, write_showers, tmp_path, how):
+    path = write_showers(tmp_path / "r.h5", 100)
+    with h5py.File(path, "a") as file:
+        if how == "data set":
+            file["seconds"] = np.linspace(0, 1, 100)
+        else:
+            file.attrs["seconds_per_sample"] = 0.5
+    assert throughput.recorded_seconds(path) == pytest.approx(0.5)
+
+
+def test_rings_are_drawn_too(no_page, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("g.h5", "r.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["incident_energies"] = 2.0 ** rng.integers(8, 23, (200, 1))
+            file["showers"] = rng.exponential(1, (200, 368)) * (rng.random((200, 368)) < 0.3)
+    output = tmp_path / "report"
+    record = benchmark(tmp_path / "g.h5", tmp_path / "r.h5", output, classifiers=False)
+    assert [layer["axes"] for layer in record["average_shower"]] == [["alpha", "r"]] * 5
+    assert plots.average_showers(record["average_shower"]).startswith("data:image/png")
+    assert plots.shown(range(45), 6) == [0, 9, 18, 26, 35, 44]
+
+
+def test_too_few_showers_in_every_bin_can_be_drawn(files, no_page, tmp_path):
+    record = benchmark(*files, tmp_path / "report", classifiers=False, max_samples=100)
+    rows = record["layer_energies"]["rows"]
+    empty = [c | dict.fromkeys((k for k in c if "_" in k), None) for c in rows]
+    assert plots.layer_energies({"rows": empty}).startswith("data:image/svg")
+    assert plots.response({"rows": empty}).startswith("data:image/svg")
