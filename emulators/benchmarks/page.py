@@ -61,7 +61,8 @@ _GROUPS = {
 
 def html(record: Mapping[str, Any]) -> str:
     """Return the report as one HTML page that needs no other file and no network."""
-    layers = record["layer_energies"]
+    layers, count = record["layer_energies"], len(record["average_shower"])
+    drawn = f" 6 of {count} layers are drawn." if count > 6 else ""
     sections = [
         ("verdict", "Verdict", _verdict(record)),
         (
@@ -86,7 +87,7 @@ def html(record: Mapping[str, Any]) -> str:
                 plots.layer_energies(layers),
                 "Mean and width of each layer's share of the incident energy, emulator over "
                 "reference. Points should lie in the band of ±2 %, or within their bootstrap "
-                "errors of it.",
+                "errors of it." + drawn,
             )
             + "<details><summary>Table of layer energies</summary>"
             + _table(LAYER_HEADINGS, layer_rows(record))
@@ -98,7 +99,7 @@ def html(record: Mapping[str, Any]) -> str:
             _figure(
                 plots.average_showers(record["average_shower"]),
                 "Mean energy of every cell. The ratio should be white; colour in the outskirts is "
-                "a halo that is too wide or too narrow.",
+                "a halo that is too wide or too narrow." + drawn,
             ),
         ),
     ]

@@ -49,12 +49,13 @@ def _line(status: str, what: str, text: str) -> dict[str, str]:
 
 
 def _classifier(name: str, found: Mapping[str, Any], thresholds: Thresholds) -> dict[str, str]:
-    value, error = found["auc"]["value"], found["auc"]["error"] or 0.0
+    value, error = found["auc"]["value"], found["auc"]["error"]
+    spread = "(one seed)" if error is None else f"± {error:.3f}"
     limits = ((0.55, "hardly any"), (0.7, "some"), (0.8, "many"), (0.95, "most"))
     words = next((w for limit, w in limits if value < limit), "nearly all")
     text = (
         f"A classifier on {found['view']} tells {words} showers apart: AUC "
-        f"{value:.3f} ± {error:.3f} at n = {found['auc']['n']:,} a class "
+        f"{value:.3f} {spread} at n = {found['auc']['n']:,} a class "
         f"(limit {thresholds.auc:.2f}; two halves of the reference: {found['auc']['floor']:.3f})."
     )
     return _line("good" if value <= thresholds.auc else "poor", f"classifier, {name} view", text)

@@ -108,16 +108,25 @@ class _Copula(nn.Module):
         self.factors = nn.Linear(KNOTS * latent, width, bias=False)
 
     @torch.no_grad()
-    def fit(self, values: Tensor, position: Tensor) -> None:
-        """Fit quantiles and factors to ``values (n, width)`` at ``position (n, 1)``."""
-        knots = torch.linspace(-1, 1, KNOTS, device=values.device)
+    def fit(self, shares: Tensor, unit: Tensor, position: Tensor) -> None:
+        """Fit quantiles and factors of ``log(1 + shares * unit)``.
+
+        ``shares (n, width)`` at ``position (n, 1)``; ``unit (KNOTS, width)`` makes energies of
+        them, at each knot one and the same for all showers around it, so that what is fitted does
+        not hold the spread of the incident energies.
+        """
+        knots = torch.linspace(-1, 1, KNOTS, device=shares.device)
         table, spread, factors = [], [], []
-        for knot in knots:
+        for knot, scale in zip(knots, unit):
             # The showers nearest to the knot; at least enough of them for its quantiles.
             near = (position[:, 0] - knot).abs()
             chosen = near <= max(1 / (KNOTS - 1), float(near.kthvalue(min(len(near), 200)).values))
-            table.append(_quantiles(values[chosen]).ravel())
-            loading, rest = _factors(values[chosen], position[chosen], self.latent)
+            values = torch.log1p(shares[chosen] * scale)
+            table.append(_quantiles(values).ravel())
+            loading, rest = _factors(values, position[chosen], self.latent)
+            if factors:  # factors are free to rotate: turn them to those of the knot before
+                left, _, right = torch.linalg.svd(loading.T @ factors[-1])
+                loading = loading @ (left @ right)
             factors.append(loading)
             spread.append(rest)
         self.quantiles.set(torch.stack(table))
@@ -173,25 +182,29 @@ def _quantiles(values: Tensor) -> Tensor:
 def _factors(values: Tensor, position: Tensor, latent: int) -> tuple[Tensor, Tensor]:
     """Return loadings ``(width, latent)`` and the remaining widths ``(width,)`` of normal scores.
 
-    The correlation of the scores, at fixed incident energy, is split into its leading factors and
-    what each number has of its own (at least a tenth of its variance).
+    Factor analysis by expectation maximisation (Rubin and Thayer, Psychometrika 47, 1982) of the
+    scores at fixed incident energy; each number keeps at least a hundredth of its variance.
     """
     n, width = values.shape
     ranks = torch.from_numpy(rankdata(values.cpu().numpy(), axis=0)).to(values.device)
     scores = torch.special.ndtri(ranks / (n + 1))
     design = torch.cat([torch.ones_like(position), position], 1).double()
     scores = scores - design @ torch.linalg.lstsq(design, scores).solution
-    scores = scores / scores.std(0).clamp_min(0.05)
+    x = (scores / scores.std(0).clamp_min(0.05)).float()
     k = min(latent, width, n)
-    _, strength, direction = torch.svd_lowrank(scores.float(), min(k + 16, width, n))
-    # Eigenvalues of the correlation below this are what independent numbers would give at this n.
-    noise = 1 + math.sqrt(width / n)
-    loading = torch.zeros(width, latent, device=values.device)
-    above = (strength[:k].square() / n - noise).clamp_min(0)
-    loading[:, :k] = direction[:, :k] * above.sqrt()
-    explained = loading.square().sum(1)
-    loading = loading * (0.9 / explained.clamp_min(0.9)).sqrt()[:, None]
-    return loading, (1 - loading.square().sum(1)).sqrt()
+    _, strength, direction = torch.svd_lowrank(x, min(k + 16, width, n))
+    w = direction[:, :k] * (strength[:k] / math.sqrt(n)) * 0.9
+    rest = (1 - w.square().sum(1)).clamp_min(0.01)
+    one = torch.eye(k, device=values.device)
+    for _ in range(30):
+        scaled = w / rest[:, None]
+        covariance = torch.linalg.inv(one + w.T @ scaled)
+        z = x @ (scaled @ covariance)
+        cross = x.T @ z / n
+        w = torch.linalg.solve(covariance + z.T @ z / n, cross, left=False)
+        rest = (1 - (w * cross).sum(1)).clamp(0.01, 1)
+    w = w * ((1 - rest) / w.square().sum(1).clamp_min(1e-9)).sqrt()[:, None]
+    return F.pad(w, (0, latent - k)), rest.sqrt()
 
 
 class _Frame(nn.Module):
@@ -280,15 +293,17 @@ class ShowerGenerator(Generator):
         frame = self.frame
         frame.set_ceiling(x)
         x, c = frame.symmetrised(x, c)
-        position, cells = frame.position(c), x * frame.energy(c)
-        layers = frame.layer_energies(cells)
-        leak = (frame.ceiling - x.sum(1, keepdim=True)).clamp_min(1e-6) * frame.energy(c)
-        self.layer_start.fit(torch.cat([torch.log1p(layers), leak.log()], 1), position)
-        # Cells as shares of their layer, in units of the layer's mean energy at this energy.
-        typical = _weights(position) @ _moments(layers, position)[0]
-        factor = typical / layers.clamp_min(1e-6)
-        shares = [layer * factor[:, i, None] for i, layer in enumerate(frame.split(cells))]
-        self.cell_start.fit(torch.log1p(torch.cat(shares, 1)), position)
+        position = frame.position(c)
+        layers = frame.layer_energies(x)
+        leak = (frame.ceiling - x.sum(1, keepdim=True)).clamp_min(0)
+        energy = frame.energy(torch.linspace(-1, 1, KNOTS)[:, None].expand(-1, c.shape[1]))
+        unit = energy.expand(-1, layers.shape[1] + 1)
+        self.layer_start.fit(torch.cat([layers, leak], 1), unit, position)
+        # Cells as shares of their layer, in units of the layer's mean energy.
+        shares = [e / layers[:, i, None].clamp_min(1e-9) for i, e in enumerate(frame.split(x))]
+        typical = _moments(layers, position)[0] * energy
+        unit = typical.repeat_interleave(torch.tensor(frame.sizes), 1)
+        self.cell_start.fit(torch.cat(shares, 1), unit, position)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return showers ``(batch, cells)`` as shares of the incident energy."""
@@ -296,20 +311,20 @@ class ShowerGenerator(Generator):
         position, energy = self.frame.position(c), self.frame.energy(c)
         offset, log_width = self.layers(torch.cat([z_layers, c], 1)).float().chunk(2, 1)
         u = self.layer_start(z_layers, own_layers, offset, log_width, position)
-        layers, leak = torch.expm1(u[:, :-1].clamp(0, 14)), u[:, -1:].clamp_max(14).exp()
-        shares = self.frame.ceiling * layers / (layers.sum(1, keepdim=True) + leak)
+        parts = torch.expm1(u.clamp(0, 14))  # the layers and the leakage
+        shares = self.frame.ceiling * parts[:, :-1] / parts.sum(1, keepdim=True).clamp_min(1e-9)
         seen = torch.cat([z_cells, c, torch.log1p(shares * energy) / 3, shares], 1)
         offset, log_width = self.cells(seen).float().chunk(2, 1)
         u = self.cell_start(z_cells, own_cells, offset, log_width, position)
-        parts = []
+        x_layers = []
         for i, layer in enumerate(self.frame.split(u)):
             e = torch.expm1(layer.clamp(0, 14))
             total = e.sum(1, keepdim=True)
             # A layer with energy has at least one cell with energy: the one nearest to it.
             one = F.one_hot(layer.argmax(1), e.shape[1]).to(e.dtype)
             within = torch.where(total > 0, e / total.clamp_min(1e-12), one)
-            parts.append(within * shares[:, i, None])
-        x = torch.cat(parts, 1)
+            x_layers.append(within * shares[:, i, None])
+        x = torch.cat(x_layers, 1)
         for i, mirror in enumerate(self.frame.mirrors):
             x = torch.where(z_mirror[:, i, None] > 0, x[:, mirror.to(x.device)], x)
         return x

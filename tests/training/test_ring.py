@@ -21,7 +21,10 @@ def ring():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.WIDTH = 0.1  # found in fewer steps
-    return module
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # threads only wait for each other in networks of this size
+    yield module
+    torch.set_num_threads(threads)
 
 
 def modes(ring, name: str) -> list[int]:
@@ -57,7 +60,6 @@ def test_training_is_reproducible(ring):
 def test_every_case_is_written_to_the_table_and_the_picture(ring, tmp_path, monkeypatch, capsys):
     words = f"ring --steps 1 --seeds 2 --output {tmp_path}"
     monkeypatch.setattr("sys.argv", words.split())
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # not for the other tests
     ring.main()
     page = (tmp_path / "ring_of_gaussians.md").read_text()
     assert all(f"| {name} |" in page for name in ring.CASES)
