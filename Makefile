@@ -20,8 +20,9 @@ demo: install
 	$(BIN)/emulators generate demo/run -n 100000 --energy 1:100:log -o demo/showers.h5
 	$(BIN)/emulators benchmark demo/showers.h5 data/samples/photon_showers.h5 -o demo/report
 
+# One thread: many small matrices, and processes of their own in some tests.
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: install
 	$(BIN)/ruff check .

@@ -116,7 +116,9 @@ class _Copula(nn.Module):
         not hold the spread of the incident energies.
         """
         knots = torch.linspace(-1, 1, KNOTS, device=shares.device)
-        table, spread, factors = [], [], []
+        table: list[Tensor] = []
+        spread: list[Tensor] = []
+        factors: list[Tensor] = []
         for knot, scale in zip(knots, unit):
             # The showers nearest to the knot; at least enough of them for its quantiles.
             near = (position[:, 0] - knot).abs()
