@@ -191,17 +191,19 @@ def data_check(file: Path, layout: str | None, binning: tuple[str, str] | None) 
 @click.argument("target", type=_PATH)
 @click.option("--layout", help="Layout to write: calogan, calochallenge; default: the source's.")
 @click.option("--rows", metavar="FROM:TO", help="Which samples, e.g. 0:4000; default: all.")
+@click.option("--attributes", type=_PATH, metavar="TOML", help="What TARGET says of its origin.")
 @_binning
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
 @_examples(
     "emulators data convert photons.h5 photons-mev.h5 --layout calochallenge",
-    "emulators data convert photons.h5 first-4000.h5 --rows 0:4000",
+    "emulators data convert photons.h5 first-4000.h5 --rows 0:4000 --attributes origin.toml",
 )
 def data_convert(
     source: Path,
     target: Path,
     layout: str | None,
     rows: str | None,
+    attributes: Path | None,
     binning: tuple[str, str] | None,
     overwrite: bool,
 ) -> None:
@@ -209,10 +211,12 @@ def data_convert(
 
     In another layout if asked: incident energies become GeV or MeV as it wants them.
     """
+    from emulators.config import load_toml
     from emulators.data.convert import convert
 
-    geometry = _geometry(binning)
-    click.echo(convert(source, target, layout, rows=rows, geometry=geometry, overwrite=overwrite))
+    said = load_toml(attributes) if attributes else None
+    options: dict[str, Any] = {"rows": rows, "geometry": _geometry(binning), "attributes": said}
+    click.echo(convert(source, target, layout, **options, overwrite=overwrite))
 
 
 @data.command("split", short_help="Cut a file into train, validation and test.")

@@ -241,7 +241,8 @@ header p{color:var(--soft);margin:.4rem 0 1rem}
 h2{font-size:1.35rem;margin:2.6rem 0 .8rem;padding-top:.4rem;border-top:1px solid var(--line)}
 h3{font-size:1.08rem;margin:1.8rem 0 .4rem}
 nav{position:sticky;top:0;z-index:1;background:var(--paper);border-bottom:1px solid var(--line);
-display:flex;gap:.2rem 1.1rem;overflow-x:auto;white-space:nowrap;
+display:flex;gap:.2rem .95rem;overflow-x:auto;white-space:nowrap;scrollbar-width:none;
+font-size:.95rem;
 padding:.55rem max(1.25rem,calc((100vw - 72rem)/2 + 1.25rem))}
 a{color:var(--link)}nav a{text-decoration:none}nav a:hover{text-decoration:underline}
 .lead{font-size:1.15rem;font-weight:600;margin:.4rem 0 .8rem}

@@ -92,7 +92,7 @@ def observable_page(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
     histogram = entry["histogram"]
     edges = np.asarray(histogram["edges"])
@@ -115,6 +115,7 @@ def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
         top.set_ylim(lowest, 12 * max(ref.max(), gen.max(), lowest))
     if entry["log"]:
         top.set_xscale("log")
+        top.xaxis.set_minor_formatter(NullFormatter())  # shared with the ratio below
     top.tick_params(labelbottom=False)
     separation = entry["distances"]["separation_power"]
     text = f"S = {separation['value']:.3f} (floor {separation['floor']:.3f})"
@@ -151,7 +152,7 @@ def response(table: Mapping[str, Any]) -> str:
         for column, (kind, label) in enumerate(
             (
                 ("mean", r"mean of $E_\mathrm{tot}/E_\mathrm{inc}$"),
-                ("width", r"standard deviation of $E_\mathrm{tot}/E_\mathrm{inc}$"),
+                ("width", r"width of $E_\mathrm{tot}/E_\mathrm{inc}$"),
             )
         ):
             pair = grid[0, column].subgridspec(2, 1, height_ratios=(3, 1.3))

@@ -5,8 +5,9 @@ within each layer, so that energy is conserved by construction and empty cells a
 Every cell has a random number of its own beside the shared latent: most of what fluctuates in a
 shower is local, and no latent of moderate size could carry it.  Cell energies are
 ``scale * expm1(relu(u))``: linear near zero, where the spectrum of cells is flat, logarithmic
-above.  ``u`` starts from the censored normal distribution that each cell has at each incident
-energy, fitted once before training.
+above.  ``u`` starts from a Gaussian copula, fitted once before training: at each incident energy,
+each cell's own quantile function and the factors by which cells vary together.  The networks learn
+what that cannot say, so a small learning rate of the generator does.
 
 **Critic.**  Three heads that see pulls (value minus mean, over width, *at the shower's incident
 energy*), compressed: the layer energies and the leakage; those and the summed observables
