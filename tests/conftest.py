@@ -58,7 +58,7 @@ def emulator_file(shower_file, tmp_path_factory):
         "data_sha256": "0" * 64,
         "split": {"validation": 0.05, "test": 0.25, "seed": 0},
         "source": "made up for tests",
-        "licence": "CC0",
+        "trained_on": {"licence": "CC0"},
     }
     path = tmp_path_factory.mktemp("emulators") / "tiny.pt"
     Emulator(generator, transform, spec, "mlp", options, card).save(path)

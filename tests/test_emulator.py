@@ -267,3 +267,16 @@ def test_unknown_device(emulator):
         emulator.to("gpu")
     with pytest.raises(InputError, match="device 'cuda:99' cannot be used"):
         emulator.to("cuda:99")
+
+
+def test_compact_file_is_half_as_large_and_nearly_the_same(emulator, tmp_path):
+    emulator.save(tmp_path / "full.pt")
+    emulator.save(tmp_path / "compact.pt", compact=True)
+    full, compact = load(tmp_path / "full.pt"), load(tmp_path / "compact.pt")
+    weights = [dict(e.generator.named_parameters()) for e in (full, compact)]
+    for name, weight in weights[0].items():
+        assert weights[1][name].dtype == weight.dtype
+        assert torch.allclose(weights[1][name], weight, rtol=2**-8, atol=1e-30)
+    assert any(not torch.equal(weights[1][n], w) for n, w in weights[0].items())
+    stored = [(tmp_path / f"{name}.pt").stat().st_size for name in ("full", "compact")]
+    assert stored[1] < 0.7 * stored[0]

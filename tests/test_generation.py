@@ -86,7 +86,7 @@ def test_file_describes_itself(emulator, tmp_path):
     assert said["extrapolated"] == ""
     assert said["training_data_sha256"] == emulator.card["data_sha256"]
     assert json.loads(said["training_split"]) == emulator.card["split"]
-    assert said["licence"] == "CC0"
+    assert json.loads(said["trained_on"]) == {"licence": "CC0"}
     assert set(json.loads(said["versions"])) == {"emulators", "torch", "numpy", "h5py"}
     assert 0 < said["seconds_per_sample"] < 1
     condition = Dataset(path).spec.condition("incident_energy")
