@@ -1,0 +1,51 @@
+"""Write the table of published results into README.md from benchmarks/results/*/report.json."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+START, END = "<!-- results: python docs/make_results.py -->", "<!-- /results -->"
+
+
+def table() -> str:
+    """Return the table, one row for each report, best first."""
+    reports = [json.loads(p.read_text()) for p in ROOT.glob("benchmarks/results/*/report.json")]
+    reports.sort(key=lambda r: r["classifiers"]["high"]["auc"]["value"])
+    heads = ("emulator", "AUC cells", "AUC log cells", "AUC high-level", "AUC observables")
+    times = "ms a shower, batch 1 / 10,000"
+    lines = [f"| {' | '.join(heads)} | {times} |", "|---|---|---|---|---|---|", *map(row, reports)]
+    first = reports[0]["classifiers"]
+    floors = [f"{c['auc']['floor']:.3f} ± {c['auc']['floor_error']:.3f}" for c in first.values()]
+    lines.append(f"| *floor: Geant4 against Geant4* | {' | '.join(floors)} | |")
+    auc, machine = first["low"]["auc"], reports[0]["machine"]
+    lines.append(
+        f"\nTwo-sample classifiers on showers that no training saw, {auc['n']:,} a class (a fifth "
+        f"of them judges; the floor has half as many): mean and standard deviation of "
+        f"{len(auc['seeds'])} trainings, 0.5 is perfect. Times: {machine['torch_threads']} "
+        f"thread(s) of an {machine['processor']}."
+    )
+    return "\n".join(lines)
+
+
+def row(report: dict[str, Any]) -> str:
+    """Return one line of the table."""
+    name = report["files"]["generated"]["attributes"]["emulator"]
+    found = [
+        f"{c['auc']['value']:.3f} ± {c['auc']['error']:.3f}" for c in report["classifiers"].values()
+    ]
+    times = {(t["batch"], t["writing"]): t for t in report["throughput"]["emulator"]}
+    one, many = (1e3 * times[n, False]["seconds_per_sample"] for n in (1, 10_000))
+    return f"| `{name}` | {' | '.join(found)} | {one:.2g} / {many:.2g} |"
+
+
+def readme() -> str:
+    """Return README.md with the table as it should be."""
+    text = (ROOT / "README.md").read_text()
+    new = f"{START}\n{table()}\n{END}"
+    return re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: new, text, flags=re.S)
+
+
+if __name__ == "__main__":
+    (ROOT / "README.md").write_text(readme())
