@@ -24,7 +24,7 @@ def table() -> str:
         f"\nTwo-sample classifiers on showers that no training saw, {auc['n']:,} a class (a fifth "
         f"of them judges; the floor has half as many): mean and standard deviation of "
         f"{len(auc['seeds'])} trainings, 0.5 is perfect. Times: {machine['torch_threads']} "
-        f"thread(s) of an {machine['processor']}."
+        f"thread of an {machine['processor']}."
     )
     return "\n".join(lines)
 
