@@ -21,18 +21,17 @@ from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, architecture
+from emulators.networks.copula import KNOTS, ByEnergy, Copula, moments
 from emulators.networks.layers import mlp
 
 __all__ = ["ShowerConfig", "ShowerCritic", "ShowerGenerator"]
 
-KNOTS = 9  # incident energies at which distributions are tabulated
-QUANTILES = (-2.0, -1.0, 0.0, 0.7, 1.4, 2.0, 2.5, 3.0, 3.5)  # in standard deviations
+LARGEST = 20.0  # of log(1 + energy / scale): 500 TeV at a scale of 1 MeV; keeps float32 finite
 
 
 @dataclass(frozen=True)
@@ -57,157 +56,6 @@ class ShowerConfig:
         sizes = (self.latent, self.width, self.depth, self.layer_latent, self.layer_width)
         if min(*sizes, self.critic_width, self.critic_depth) < 1 or self.scale <= 0:
             raise ValueError("sizes and scale must be positive")
-
-
-class _ByEnergy(nn.Module):
-    """A row of numbers tabulated at `KNOTS` incident energies, linear in between."""
-
-    table: Tensor
-
-    def __init__(self, width: int, value: float = 0.0) -> None:
-        super().__init__()
-        self.register_buffer("table", torch.full((KNOTS, width), value))
-
-    def set(self, table: Tensor) -> None:
-        """Take these numbers, ``(KNOTS, width)``."""
-        self.table.copy_(table)
-
-    def forward(self, c: Tensor) -> Tensor:
-        """Return the row ``(n, width)`` at each scaled incident energy ``c (n, 1)``."""
-        return torch.matmul(_weights(c), self.table)
-
-
-def _weights(c: Tensor) -> Tensor:
-    """Return the weights ``(n, KNOTS)`` of the knots, for scaled energies ``c (n, 1)``."""
-    position = (c.float().clamp(-1, 1) + 1) * (KNOTS - 1) / 2
-    return (1 - (position - torch.arange(KNOTS, device=c.device)).abs()).clamp_min(0)
-
-
-def _moments(values: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and width ``(KNOTS, d)`` of ``values (n, d)`` around each knot."""
-    w = _weights(c).double()
-    w = w / w.sum(0).clamp_min(1e-9)
-    mean = w.T @ values.double()
-    square = w.T @ values.double().square()
-    return mean.float(), (square - mean.square()).clamp_min(0).sqrt().float()
-
-
-class _Copula(nn.Module):
-    """Where a group of numbers starts before training: a Gaussian copula at each incident energy.
-
-    Every number has its own quantile function, a straight line between `QUANTILES` (in standard
-    deviations) and extended below zero where the number is often zero; the numbers are correlated
-    through ``latent`` common factors.  What a network adds moves the factors' effect and the
-    widths; with nothing added, each number has the distribution of the training samples.
-    """
-
-    def __init__(self, width: int, latent: int) -> None:
-        super().__init__()
-        self.latent = latent
-        self.quantiles = _ByEnergy(len(QUANTILES) * width)
-        self.spread = _ByEnergy(width, 1.0)
-        self.factors = nn.Linear(KNOTS * latent, width, bias=False)
-
-    @torch.no_grad()
-    def fit(self, shares: Tensor, unit: Tensor, position: Tensor) -> None:
-        """Fit quantiles and factors of ``log(1 + shares * unit)``.
-
-        ``shares (n, width)`` at ``position (n, 1)``; ``unit (KNOTS, width)`` makes energies of
-        them, at each knot one and the same for all showers around it, so that what is fitted does
-        not hold the spread of the incident energies.
-        """
-        knots = torch.linspace(-1, 1, KNOTS, device=shares.device)
-        table: list[Tensor] = []
-        spread: list[Tensor] = []
-        factors: list[Tensor] = []
-        for knot, scale in zip(knots, unit):
-            # The showers nearest to the knot; at least enough of them for its quantiles.
-            near = (position[:, 0] - knot).abs()
-            chosen = near <= max(1 / (KNOTS - 1), float(near.kthvalue(min(len(near), 200)).values))
-            values = torch.log1p(shares[chosen] * scale)
-            table.append(_quantiles(values).ravel())
-            loading, rest = _factors(values, position[chosen], self.latent)
-            if factors:  # factors are free to rotate: turn them to those of the knot before
-                left, _, right = torch.linalg.svd(loading.T @ factors[-1])
-                loading = loading @ (left @ right)
-            factors.append(loading)
-            spread.append(rest)
-        self.quantiles.set(torch.stack(table))
-        self.spread.set(torch.stack(spread))
-        self.factors.weight.copy_(torch.cat(factors, 1))
-
-    def forward(
-        self, z: Tensor, own: Tensor, offset: Tensor, log_width: Tensor, position: Tensor
-    ) -> Tensor:
-        """Return ``(n, width)`` from common ``z (n, latent)`` and one number each, ``own``."""
-        common = self.factors((_weights(position)[:, :, None] * z[:, None]).flatten(1)).float()
-        u = common + offset + self.spread(position) * log_width.clamp(-5, 2).exp() * own
-        q = self.quantiles(position).unflatten(1, (len(QUANTILES), -1))
-        steps = torch.tensor(QUANTILES, device=q.device)
-        slopes = (q[:, 1:] - q[:, :-1]) / steps.diff()[:, None]
-        value: Tensor = q[:, 0] + slopes[:, 0] * (u - steps[0])
-        for k in range(1, len(QUANTILES) - 1):
-            value = value + (slopes[:, k] - slopes[:, k - 1]) * F.relu(u - steps[k])
-        return value
-
-
-def _quantiles(values: Tensor) -> Tensor:
-    """Return the values at `QUANTILES`, ``(len(QUANTILES), width)``.
-
-    Where the smallest value is a pile of zeros, the line above it is carried on below zero, so that
-    the positive part of the result has as many zeros as the values.
-    """
-    steps = torch.tensor(QUANTILES, dtype=torch.float64, device=values.device)
-    n = len(values)
-    ordered = values.double().sort(0).values
-    rank = torch.special.ndtr(steps) * (n - 1)
-    low = rank.floor().long()
-    q = torch.lerp(ordered[low], ordered[(low + 1).clamp_max(n - 1)], (rank - low)[:, None])
-    empty = (ordered <= 0).double().mean(0)
-    edge = torch.special.ndtri(empty.clamp(1 / n, 1 - 1 / n))  # where the pile ends
-    for k in reversed(range(len(QUANTILES))):
-        below = (steps[k] < edge) & (empty > 1 / n)
-        if k == len(QUANTILES) - 1:
-            line = 3.0 * (steps[k] - edge)
-        else:
-            ends = steps[k + 1] > edge  # the pile ends in this interval
-            rise = q[k + 1] / (steps[k + 1] - edge).clamp_min(0.05)
-            beyond = (
-                (q[k + 2] - q[k + 1]) / (steps[k + 2] - steps[k + 1]) if k + 2 < len(q) else rise
-            )
-            slope = torch.where(ends, rise, beyond).clamp(0.3, 8.0)
-            start = torch.where(ends, torch.zeros_like(edge), q[k + 1])
-            line = start + slope * (steps[k] - torch.where(ends, edge, steps[k + 1]))
-        q[k] = torch.where(below, line, q[k])
-    return q.float()
-
-
-def _factors(values: Tensor, position: Tensor, latent: int) -> tuple[Tensor, Tensor]:
-    """Return loadings ``(width, latent)`` and the remaining widths ``(width,)`` of normal scores.
-
-    Factor analysis by expectation maximisation (Rubin and Thayer, Psychometrika 47, 1982) of the
-    scores at fixed incident energy; each number keeps at least a hundredth of its variance.
-    """
-    n, width = values.shape
-    ranks = torch.from_numpy(rankdata(values.cpu().numpy(), axis=0)).to(values.device)
-    scores = torch.special.ndtri(ranks / (n + 1))
-    design = torch.cat([torch.ones_like(position), position], 1).double()
-    scores = scores - design @ torch.linalg.lstsq(design, scores).solution
-    x = (scores / scores.std(0).clamp_min(0.05)).float()
-    k = min(latent, width, n)
-    _, strength, direction = torch.svd_lowrank(x, min(k + 16, width, n))
-    w = direction[:, :k] * (strength[:k] / math.sqrt(n)) * 0.9
-    rest = (1 - w.square().sum(1)).clamp_min(0.01)
-    one = torch.eye(k, device=values.device)
-    for _ in range(30):
-        scaled = w / rest[:, None]
-        covariance = torch.linalg.inv(one + w.T @ scaled)
-        z = x @ (scaled @ covariance)
-        cross = x.T @ z / n
-        w = torch.linalg.solve(covariance + z.T @ z / n, cross, left=False)
-        rest = (1 - (w * cross).sum(1)).clamp(0.01, 1)
-    w = w * ((1 - rest) / w.square().sum(1).clamp_min(1e-9)).sqrt()[:, None]
-    return F.pad(w, (0, latent - k)), rest.sqrt()
 
 
 class _Frame(nn.Module):
@@ -278,8 +126,8 @@ class ShowerGenerator(Generator):
         k = self.frame.n_conditions
         self.parts = [config.layer_latent, layers + 1, config.latent, cells, len(config.mirror)]
         self.latent = sum(self.parts)
-        self.layer_start = _Copula(layers + 1, config.layer_latent)
-        self.cell_start = _Copula(cells, config.latent)
+        self.layer_start = Copula(layers + 1, config.layer_latent)
+        self.cell_start = Copula(cells, config.latent)
         hidden = [config.layer_width] * 3
         self.layers = mlp([config.layer_latent + k, *hidden, 2 * (layers + 1)])
         hidden = [config.width] * config.depth
@@ -304,7 +152,7 @@ class ShowerGenerator(Generator):
         self.layer_start.fit(torch.cat([layers, leak], 1), unit, position)
         # Cells as shares of their layer, in units of the layer's mean energy.
         shares = [e / layers[:, i, None].clamp_min(1e-9) for i, e in enumerate(frame.split(x))]
-        typical = _moments(layers, position)[0] * energy
+        typical = moments(layers, position)[0] * energy
         unit = typical.repeat_interleave(torch.tensor(frame.sizes), 1)
         self.cell_start.fit(torch.cat(shares, 1), unit, position)
 
@@ -314,14 +162,14 @@ class ShowerGenerator(Generator):
         position, energy = self.frame.position(c), self.frame.energy(c)
         offset, log_width = self.layers(torch.cat([z_layers, c], 1)).float().chunk(2, 1)
         u = self.layer_start(z_layers, own_layers, offset, log_width, position)
-        parts = torch.expm1(u.clamp(0, 14))  # the layers and the leakage
+        parts = torch.expm1(u.clamp(0, LARGEST))  # the layers and the leakage
         shares = self.frame.ceiling * parts[:, :-1] / parts.sum(1, keepdim=True).clamp_min(1e-9)
         seen = torch.cat([z_cells, c, torch.log1p(shares * energy) / 3, shares], 1)
         offset, log_width = self.cells(seen).float().chunk(2, 1)
         u = self.cell_start(z_cells, own_cells, offset, log_width, position)
         x_layers = []
         for i, layer in enumerate(self.frame.split(u)):
-            e = torch.expm1(layer.clamp(0, 14))
+            e = torch.expm1(layer.clamp(0, LARGEST))
             total = e.sum(1, keepdim=True)
             # A layer with energy has at least one cell with energy: the one nearest to it.
             one = F.one_hot(layer.argmax(1), e.shape[1]).to(e.dtype)
@@ -346,8 +194,8 @@ class ShowerCritic(Critic):
             axes = torch.stack([torch.from_numpy(a).float().ravel() / scale for a in pair], 1)
             self.register_buffer(f"axes_{i}", axes)
         widths = (2 * len(g.layers) + 1, 10 * len(g.layers) + 1, 2 * g.n_cells)
-        self.centre = _ByEnergy(sum(widths))
-        self.width = _ByEnergy(sum(widths), 1.0)
+        self.centre = ByEnergy(sum(widths))
+        self.width = ByEnergy(sum(widths), 1.0)
         seen = (widths[0], widths[0] + widths[1], sum(widths))
         sizes = ((128, 3), (256, 3), (config.critic_width, config.critic_depth))
         self.heads = nn.ModuleList(mlp([n + k, *[w] * d, 1]) for n, (w, d) in zip(seen, sizes))
@@ -358,7 +206,7 @@ class ShowerCritic(Critic):
         self.frame.set_ceiling(x)
         x, c = self.frame.symmetrised(x, c)
         position, cells = self.frame.position(c), self.frame.geometry.n_cells
-        mean, width = _moments(torch.cat(self._observables(x, c), 1), position)
+        mean, width = moments(torch.cat(self._observables(x, c), 1), position)
         # Floors, so that what hardly ever varies is not blown up.
         floor = 0.02 * width.mean(0) + 1e-4
         floor[-2 * cells : -cells], floor[-cells:] = 0.15, 0.004

@@ -8,7 +8,7 @@ from emulators.data.geometries import calochallenge, calogan
 from emulators.data.spec import Condition, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 from emulators.networks import build_networks
-from emulators.networks.shower import KNOTS, _Copula, _quantiles, _weights
+from emulators.networks.copula import KNOTS, Copula, _quantiles, knot_weights
 
 ENERGY = Condition("incident_energy", "GeV", 1.0, 100.0, "log")
 SMALL = {"width": 32, "depth": 2, "layer_width": 16, "critic_width": 32, "latent": 8}
@@ -103,7 +103,7 @@ def test_copula_has_the_quantiles_and_the_correlation_that_it_was_fitted_to():
     shares = np.exp(0.5 * normal)
     shares[:, 2] *= random.random(n) < 0.3  # a cell that is empty in 70 % of the showers
     torch.manual_seed(0)
-    start = _Copula(3, latent=4)
+    start = Copula(3, latent=4)
     start.fit(torch.from_numpy(shares).float(), torch.ones(KNOTS, 3), position)
     with torch.no_grad():
         zero = torch.zeros(n, 3)
@@ -128,7 +128,7 @@ def test_quantiles_carry_on_below_the_pile_of_zeros():
 
 def test_weights_are_hats_between_the_knots():
     c = torch.linspace(-1.5, 1.5, 31)[:, None]
-    w = _weights(c)
+    w = knot_weights(c)
     assert w.shape == (31, KNOTS)
     torch.testing.assert_close(w.sum(1), torch.ones(31))
     torch.testing.assert_close(w @ torch.linspace(-1, 1, KNOTS), c[:, 0].clamp(-1, 1))
