@@ -317,7 +317,8 @@ def load(name: str | Path, device: str | None = None) -> Emulator:
     Parameters
     ----------
     name
-        An emulator file, a run folder (its ``emulator.pt``), or the name of a pretrained emulator.
+        The name of a pretrained emulator, an emulator file, or a run folder (its ``emulator.pt``);
+        a file or folder of a pretrained emulator's name is reached by its path, ``./name``.
     device
         Where to put it; None: a GPU where there is one, else the CPU.
 
@@ -331,6 +332,8 @@ def load(name: str | Path, device: str | None = None) -> Emulator:
 
 
 def _find(name: str | Path) -> Path:
+    if name in pretrained.available():
+        return pretrained.path(str(name))
     path = Path(name)
     if path.is_dir():
         if not (path / "emulator.pt").is_file():
@@ -338,8 +341,6 @@ def _find(name: str | Path) -> Path:
         return path / "emulator.pt"
     if path.is_file():
         return path
-    if str(name) in pretrained.available():
-        return pretrained.path(str(name))
     if path.suffix or len(path.parts) > 1:
         raise InputError(f"{path}: no such emulator file or run folder")
     known = list(pretrained.available())

@@ -47,3 +47,11 @@ def test_photon_showers_are_like_the_sample_that_ships():
     found = scaled_w1(made, reference, dataset.spec)
     assert found["scaled_w1"] < 0.08  # 0.04 between two halves of 1,600 Geant4 showers
     assert found["scaled_w1_largest"] < 0.3
+
+
+def test_a_folder_of_its_name_does_not_hide_it(tmp_path, monkeypatch):
+    (tmp_path / "photon-showers").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert emulators.load("photon-showers").name == "photon-showers"
+    with pytest.raises(emulators.InputError, match="holds no emulator.pt"):
+        emulators.load("./photon-showers")
