@@ -53,5 +53,5 @@ def test_a_folder_of_its_name_does_not_hide_it(tmp_path, monkeypatch):
     (tmp_path / "photon-showers").mkdir()
     monkeypatch.chdir(tmp_path)
     assert emulators.load("photon-showers").name == "photon-showers"
-    with pytest.raises(emulators.InputError, match="holds no emulator.pt"):
+    with pytest.raises(emulators.InputError, match=r"holds no emulator\.pt"):
         emulators.load("./photon-showers")

@@ -1,6 +1,7 @@
 """The two files of a benchmark: which rows are compared, and what to know about them."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,25 +146,49 @@ def _unseen(generated: Dataset, reference: Dataset, warnings: list[str]) -> tupl
             "all showers of the file; the generated file does not say what the emulator was "
             "trained on, so it cannot be told whether the training saw them"
         )
-    if trained_on != reference.sha256:
+    if trained_on not in (reference.sha256, reference.attributes.get("source_sha256")):
         return every, "all showers of the file, which is not the file that was trained on"
     try:
         split = json.loads(str(generated.attributes.get("training_split", "{}")))
         shares = {k: split[k] for k in ("validation", "test", "seed")}
-        rows = split_rows(len(reference), **shares)["test"]
+        total = sum(split.get("rows", {"all": len(reference)}).values())
+        test = split_rows(total, **shares)["test"]
     except (ValueError, KeyError, TypeError):
-        rows = every[:0]
+        test = every[:0]
+    origin = every if trained_on == reference.sha256 else _source_rows(reference)
+    if origin is None:
+        warnings.append(
+            "The reference was cut from the file that the emulator was trained on, and does not "
+            "say which rows it holds: the training may have seen them."
+        )
+        return every, "all showers of the file, which the training may have seen"
+    rows = every[np.isin(origin, test)]
     if not len(rows):
         warnings.append(
-            "The reference is the file that the emulator was trained on, and no part of it was "
-            "held out for testing: a memorised shower would look perfect. Compare with showers "
-            "that the training did not see."
+            "The emulator was trained on the showers of the reference, and none of them was held "
+            "out for testing: a memorised shower would look perfect. Compare with showers that "
+            "the training did not see."
         )
         return every, "all showers of the file, which the emulator was trained on"
     return rows, (
-        f"the test split of the file that was trained on ({len(rows)} of {len(reference)} showers, "
-        f"split seed {shares['seed']}), which the training did not see"
+        f"the showers of the test split of the file that was trained on ({len(rows)} of the "
+        f"{len(reference)} in this file, split seed {shares['seed']}), which the training did not "
+        "see"
     )
+
+
+def _source_rows(data: Dataset) -> Rows | None:
+    """Return which rows of its source a file holds, as `convert` and `split` write it."""
+    said = str(data.attributes.get("source_rows", ""))
+    if found := re.fullmatch(r"(\d+):(\d+)", said):
+        rows = np.arange(int(found[1]), int(found[2]))
+    elif found := re.fullmatch(r"split_rows\((\d+), (.*)\)\['(\w+)'\]", said):
+        named = dict(re.findall(r"(\w+)=([\d.e-]+)", found[2]))
+        shares = float(named["validation"]), float(named["test"])
+        rows = split_rows(int(found[1]), *shares, int(named["seed"]))[found[3]]
+    else:
+        return None
+    return rows if len(rows) == len(data) else None
 
 
 def _read(data: Dataset, rows: Rows, name: str) -> Samples:

@@ -13,6 +13,7 @@ from emulators.benchmarks import classifier, plots, report, throughput
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.report import benchmark
 from emulators.benchmarks.tables import markdown
+from emulators.data.convert import convert, split
 from emulators.data.dataset import split_rows
 from emulators.data.hdf5 import content_hash
 from emulators.errors import InputError
@@ -205,6 +206,27 @@ def test_training_data_without_a_test_split_is_warned_of(files, write_showers, t
         write_showers(tmp_path / "g.h5", 300, seed=1), training_data_sha256=content_hash(files[1])
     )
     assert "held out" in load_pair(path, files[1], None, 0).warnings[0]
+
+
+def test_cuts_of_the_training_file_are_recognised(files, write_showers, tmp_path):
+    source = files[1]
+    shares = {"validation": 0.1, "test": 0.4, "seed": 3}
+    path = provenance(
+        write_showers(tmp_path / "g.h5", 300, seed=1),
+        training_data_sha256=content_hash(source),
+        training_split=json.dumps(shares | {"rows": {"train": 200, "validation": 40, "test": 160}}),
+    )
+    parts = split(source, tmp_path / "parts", **shares)
+    tested = load_pair(path, parts["test"], None, 0)
+    assert len(tested.reference) == 160
+    assert tested.warnings == ()
+    assert "did not see" in tested.files["reference"]["selection"]
+    assert "held out" in load_pair(path, parts["train"], None, 0).warnings[0]
+    cut = convert(source, tmp_path / "cut.h5", rows="0:300")
+    held_out = split_rows(400, **shares)["test"]
+    assert len(load_pair(path, cut, None, 0).reference) == (held_out < 300).sum()
+    provenance(cut, source_rows="every third")
+    assert "may have seen" in load_pair(path, cut, None, 0).warnings[0]
 
 
 def test_unknown_training_data_is_said(files):
