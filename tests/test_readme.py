@@ -38,7 +38,8 @@ def test_commands_have_these_verbs_and_options(line):
     words, command = shlex.split(line)[1:], cli
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
-    command.make_parser(click.Context(command)).parse_args(words)
+    context = click.Context(command, **cli.context_settings)
+    command.make_parser(context).parse_args(words)
 
 
 def test_the_results_are_the_published_ones():
