@@ -211,9 +211,7 @@ class Emulator:
     def _draw(
         self, conditions: dict[str, npt.NDArray[np.float32]], seed: int, start: int, stop: int
     ) -> Samples:
-        physical = torch.empty(stop - start, 0)
-        if conditions:
-            physical = condition_tensor(self.spec, conditions)
+        physical = condition_tensor(self.spec, conditions, stop - start)
         values = np.empty((stop - start, *self.spec.shape), np.float32)
         rows, training = self.rows, self.generator.training
         self.generator.eval()

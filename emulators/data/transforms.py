@@ -6,7 +6,7 @@ and travels with the emulator, so that whatever is generated comes out in physic
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from emulators.errors import InputError
 __all__ = ["STEPS", "Transform", "condition_tensor"]
 
 
-def condition_tensor(spec: SampleSpec, conditions: Mapping[str, Any]) -> Tensor:
-    """Return conditions as ``(n, k)`` float32 in the order and units of the spec."""
-    columns = [np.asarray(conditions[c.name], np.float32) for c in spec.conditions]
-    return torch.from_numpy(np.stack(columns, 1)) if columns else torch.empty(0, 0)
+def condition_tensor(spec: SampleSpec, conditions: Mapping[str, Any], n: int) -> Tensor:
+    """Return conditions of n samples, ``(n, k)`` float32, in order and units of the spec."""
+    table = np.empty((n, len(spec.conditions)), np.float32)
+    for column, condition in enumerate(spec.conditions):
+        table[:, column] = conditions[condition.name]
+    return torch.from_numpy(table)
 
 
 class _Step(nn.Module):
@@ -203,7 +205,7 @@ class Transform(nn.Module):
         self,
         spec: SampleSpec,
         steps: Sequence[Mapping[str, Any]] = (),
-        condition: Literal["range", "unit"] | str = "range",
+        condition: str = "range",
     ) -> None:
         super().__init__()
         if condition not in ("range", "unit"):
@@ -216,7 +218,7 @@ class Transform(nn.Module):
     def fit(self, samples: Samples) -> None:
         """Fit every step in turn on training samples."""
         values = torch.from_numpy(samples.values)
-        conditions = condition_tensor(self.spec, samples.conditions)
+        conditions = condition_tensor(self.spec, samples.conditions, len(samples))
         for step in self.steps:
             step.fit(values, conditions)  # type: ignore[operator]
             values = step(values, conditions)

@@ -68,7 +68,7 @@ class Architecture:
     config: type
     build: Callable[[Any, SampleSpec], tuple[Generator, Critic]]
     transform: tuple[dict[str, Any], ...]
-    condition: str  # how conditions are scaled: "log" or "linear" to [-1, 1], or "unit" (value/max)
+    condition: str  # how conditions are scaled, "range" or "unit": see `Transform`
 
 
 ARCHITECTURES: dict[str, Architecture] = {}

@@ -241,8 +241,8 @@ class ShowerCritic(Critic):
             spread = (e @ axes.square() / layer - mean.square()).clamp_min(1e-7).sqrt()
             leading = e.topk(2, 1).values
             filled = [(e / (e + 0.3)).mean(1, keepdim=True)]
+            q = e.square()
             for threshold in (0.1, 1.0, 10.0):
-                q = e.square()
                 filled.append((q / (q + threshold**2)).mean(1, keepdim=True).clamp_min(1e-4).sqrt())
             contrast = (leading[:, :1] - leading[:, 1:]) / (leading.sum(1, keepdim=True) + 0.1)
             sums += [mean, (spread + 0.004).log(), contrast, torch.log1p(leading[:, :1]), *filled]

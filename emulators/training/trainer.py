@@ -160,8 +160,7 @@ class Trainer:
             )
         self.transform.fit(samples)
         some = samples[random.permutation(n)[:START_SAMPLES]]
-        conditions = condition_tensor(self.spec, some.conditions)
-        conditions = conditions.reshape(len(some), len(self.spec.conditions))
+        conditions = condition_tensor(self.spec, some.conditions, len(some))
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             x = self.transform(torch.from_numpy(some.values), conditions)
@@ -240,8 +239,8 @@ class Trainer:
         """Return ``x``, ``c`` and the physical conditions of reference batch ``index``."""
         samples, device = self.stream.batch(index), self.world.device
         values = torch.from_numpy(samples.values).to(device, non_blocking=True)
-        conditions = condition_tensor(self.spec, samples.conditions).to(device, non_blocking=True)
-        conditions = conditions.reshape(len(samples), len(self.spec.conditions))
+        conditions = condition_tensor(self.spec, samples.conditions, len(samples))
+        conditions = conditions.to(device, non_blocking=True)
         if self.mirrors is not None:
             which = torch.randint(
                 len(self.mirrors), (self.batch_size,), generator=random, device=device

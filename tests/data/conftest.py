@@ -13,6 +13,19 @@ def sample():
     return SAMPLE
 
 
+@pytest.fixture
+def damaged(tmp_path):
+    """A copy of the sample with bytes overwritten in the second chunk of layer 1."""
+    path = tmp_path / "damaged.h5"
+    path.write_bytes(SAMPLE.read_bytes())
+    with h5py.File(path) as file:
+        info = file["layer_1"].id.get_chunk_info(1)
+    with path.open("rb+") as file:
+        file.seek(info.byte_offset)
+        file.write(b"\xff" * 100)
+    return path
+
+
 @pytest.fixture(scope="session")
 def write_challenge():
     """Return a writer of CaloChallenge files as they are published: doubles, no attributes."""

@@ -42,7 +42,7 @@ def test_round_trip_over_the_full_dynamic_range(steps):
     samples = showers()
     values, conditions = (
         torch.from_numpy(samples.values),
-        condition_tensor(SPEC, samples.conditions),
+        condition_tensor(SPEC, samples.conditions, len(samples)),
     )
     transform = Transform(SPEC, steps)
     transform.fit(samples)
@@ -63,7 +63,7 @@ def test_every_step_is_tested():
 
 def test_layer_shares_are_shares():
     samples = showers()
-    conditions = condition_tensor(SPEC, samples.conditions)
+    conditions = condition_tensor(SPEC, samples.conditions, len(samples))
     x = Transform(SPEC, [{"name": "layer_share"}])(torch.from_numpy(samples.values), conditions)
     layers, within = x[:, :3], x[:, 3:]
     total = samples.values.sum(1, dtype=np.float64)
@@ -136,3 +136,8 @@ def test_shares_need_an_incident_energy():
     for name in ("incident_share", "layer_share"):
         with pytest.raises(InputError, match="incident energy"):
             Transform(spec, [{"name": name}])
+
+
+def test_no_conditions_are_no_columns():
+    spec = SampleSpec("image", "native", (2,), "", ())
+    assert condition_tensor(spec, {}, 7).shape == (7, 0)
