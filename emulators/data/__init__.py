@@ -6,14 +6,24 @@
 from emulators.data.conditions import ConditionLaw, requested
 from emulators.data.dataset import Dataset, split_rows
 from emulators.data.hdf5 import HDF5Reader, HDF5Writer, content_hash
-from emulators.data.spec import Condition, ReadoutLayer, Samples, SampleSpec, ShowerGeometry
+from emulators.data.spec import (
+    Column,
+    Condition,
+    Grid,
+    ReadoutLayer,
+    Samples,
+    SampleSpec,
+    ShowerGeometry,
+)
 from emulators.data.stream import BatchStream
 
 __all__ = [
     "BatchStream",
+    "Column",
     "Condition",
     "ConditionLaw",
     "Dataset",
+    "Grid",
     "HDF5Reader",
     "HDF5Writer",
     "ReadoutLayer",

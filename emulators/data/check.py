@@ -1,4 +1,4 @@
-"""What is wrong with a file of showers: read block by block, told row by row."""
+"""What is wrong with a file of samples: read block by block, told row by row."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from emulators.data.hdf5 import HDF5Reader, first_line, rows_at_once
 from emulators.data.layouts import find_layout
-from emulators.data.layouts._columns import differences
-from emulators.data.spec import MEV_PER_GEV, ShowerGeometry
+from emulators.data.layouts._columns import beside, differences, outside
+from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
-__all__ = ["Finding", "check"]
+__all__ = ["Finding", "check", "lowest"]
 
 TWICE_ELECTRON_MASS = 1.022  # MeV: an annihilating positron deposits this beside its energy
+COUNTS = ("count", "ct")  # units of what cannot be negative
 RATIOS = 1 << 16  # showers whose deposit over incident energy is kept to suspect the units
 
 
@@ -78,15 +79,14 @@ def check(
         return [_of_file(path, error)]
     try:
         module = find_layout(reader.file, layout)
-        geometry = module.geometry_of(reader.file, geometry)
+        spec = module.outline(reader.file, geometry)
     except InputError as error:
         if "unknown layout" in str(error):
             raise
         return [_of_file(path, error)]
-    assert geometry is not None
-    findings = _structure(reader.file, module, geometry)
+    findings = _structure(reader.file, module, spec)
     if not any(f.severity == "error" for f in findings):
-        findings += _values(reader.file, module, geometry)
+        findings += _values(reader.file, module, spec)
     reader.close()
     return findings
 
@@ -95,25 +95,26 @@ def _of_file(path: Path, error: InputError) -> Finding:
     return Finding("error", str(error).removeprefix(f"{path}: "), "file")
 
 
-def _structure(file: h5py.File, module: ModuleType, geometry: ShowerGeometry) -> list[Finding]:
-    required, optional = module.columns(geometry), module.optional(geometry)
-    present = required | {key: shape for key, shape in optional.items() if key in file}
-    advice = f"geometry '{geometry.name}' has {geometry.n_cells} cells"
+def _structure(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Finding]:
+    required, optional = module.columns(spec), module.optional(spec)
+    present = required | {key: column for key, column in optional.items() if key in file}
+    geometry = spec.geometry
+    advice = f"geometry '{geometry.name}' has {geometry.n_cells} cells" if geometry else ""
     findings = [
         Finding("error", words, key, advice=advice)
         for key, words in differences(file, present).items()
     ]
+    lengths = {} if findings else {key: len(file[key]) for key in present}
+    n = max(lengths.values(), default=0)
+    known = {*present, *beside(file, present, n)}
     findings += [
         Finding("warning", f"unknown key: layout '{module.NAME}' does not read it", key)
-        for key in sorted(set(file) - set(present))
+        for key in sorted(set(file) - known)
     ]
-    if any(f.severity == "error" for f in findings):
-        return findings
-    lengths = {key: len(file[key]) for key in present}
     if len(set(lengths.values())) > 1:
         text = ", ".join(f"{key} {length}" for key, length in lengths.items())
         findings.append(Finding("error", f"data sets differ in length: {text}", "file"))
-    elif not lengths[module.ENERGY]:
+    elif lengths and not n:
         findings.append(Finding("error", "there are no samples in it", "file"))
     return findings
 
@@ -126,7 +127,7 @@ class _Tally:
 
     def add(
         self,
-        bad: npt.NDArray[np.bool_],
+        bad: Any,
         start: int,
         severity: str,
         what: str,
@@ -146,38 +147,28 @@ class _Tally:
         ]
 
 
-def _values(file: h5py.File, module: ModuleType, geometry: ShowerGeometry) -> list[Finding]:
-    keys = [
-        key
-        for key in (*module.columns(geometry), *module.optional(geometry))
-        if key in file and key != module.ENERGY
-    ]
-    n = len(file[module.ENERGY])
-    _, block = rows_at_once([file[key] for key in (module.ENERGY, *keys)])
-    tally, ratios, kept = _Tally(), [], 0
+def _values(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Finding]:
+    own = [key for key in (*module.columns(spec), *module.optional(spec)) if key in file]
+    n = len(file[own[0]])
+    columns = beside(file, own, n)
+    # Lists of unequal length are filled up with NaN; then the description says so.
+    floats = [k for k, c in columns.items() if "f" in c.dtype and "NaN" not in c.description]
+    _, block = rows_at_once([file[key] for key in (*own, *floats)])
+    look = _showers if spec.kind == "shower" else _native
+    tally, ratios, kept = _Tally(), [np.empty(0)], 0
     for start in range(0, n, block):
         rows = slice(start, min(start + block, n))
         try:
-            energy = module.read_energies(file, rows) * MEV_PER_GEV
-            total = np.zeros(len(energy))
-            for key in keys:
-                total += _deposits(file, key, rows, tally)
+            ratio = look(file, module, spec, rows, tally)
+            for key in floats:
+                _numbers(file, key, rows, tally)
+        except InputError as error:
+            return [*tally.findings(), _of_file(Path(file.filename), error)]
         except (OSError, RuntimeError, ValueError, TypeError) as error:
             what = f"rows {rows.start} to {rows.stop} cannot be read: {first_line(error)}"
             return [*tally.findings(), Finding("error", what, "file", advice="copy it again")]
-        tally.add(~np.isfinite(energy), start, "error", "NaN or infinite", module.ENERGY)
-        tally.add(energy <= 0, start, "error", "zero or negative", module.ENERGY)
-        with np.errstate(all="ignore"):
-            ratio = total / energy
-            usual = np.isfinite(ratio) & (energy > 0)
-            doubtful, wrong = module.DEPOSIT_LIMITS
-            above = usual & (total > doubtful * energy + TWICE_ELECTRON_MASS)
-            far = usual & (total > wrong * energy + TWICE_ELECTRON_MASS)
-        for bad, severity, limit in ((far, "error", wrong), (above & ~far, "warning", doubtful)):
-            what = f"more than {limit:g} times the incident energy is deposited"
-            tally.add(bad, start, severity, what, "deposits")
         if kept < RATIOS:
-            ratios.append(ratio[usual][: RATIOS - kept])
+            ratios.append(ratio[: RATIOS - kept])
             kept += len(ratios[-1])
     findings = tally.findings()
     if suspicion := _units(np.concatenate(ratios), module):
@@ -185,16 +176,69 @@ def _values(file: h5py.File, module: ModuleType, geometry: ShowerGeometry) -> li
     return findings
 
 
-def _deposits(file: h5py.File, key: str, rows: slice, tally: _Tally) -> npt.NDArray[np.float64]:
-    values = file[key][rows].reshape(rows.stop - rows.start, -1)
+def _showers(
+    file: h5py.File, module: ModuleType, spec: SampleSpec, rows: slice, tally: _Tally
+) -> npt.NDArray[np.float64]:
+    """Return deposit over incident energy, where both are sound."""
+    energy = module.read_energies(file, rows) * MEV_PER_GEV
+    total = np.zeros(len(energy))
+    for key in (*module.columns(spec), *module.optional(spec)):
+        if key in file and key != module.ENERGY:
+            deposits = _numbers(file, key, rows, tally)
+            tally.add((deposits < 0).any(axis=1), rows.start, "error", "negative deposits", key)
+            with np.errstate(all="ignore"):
+                total += deposits.sum(axis=1, dtype=np.float64)
+    tally.add(~np.isfinite(energy), rows.start, "error", "NaN or infinite", module.ENERGY)
+    tally.add(energy <= 0, rows.start, "error", "zero or negative", module.ENERGY)
+    with np.errstate(all="ignore"):
+        ratio = total / energy
+        usual = np.isfinite(ratio) & (energy > 0)
+        doubtful, wrong = module.DEPOSIT_LIMITS
+        above = usual & (total > doubtful * energy + TWICE_ELECTRON_MASS)
+        far = usual & (total > wrong * energy + TWICE_ELECTRON_MASS)
+    for bad, severity, limit in ((far, "error", wrong), (above & ~far, "warning", doubtful)):
+        what = f"more than {limit:g} times the incident energy is deposited"
+        tally.add(bad, rows.start, severity, what, "deposits")
+    sound: npt.NDArray[np.float64] = ratio[usual]
+    return sound
+
+
+def _native(
+    file: h5py.File, module: ModuleType, spec: SampleSpec, rows: slice, tally: _Tally
+) -> npt.NDArray[np.float64]:
+    key = module.KINDS[spec.kind]
+    values = _numbers(file, key, rows, tally)
+    low = (values.reshape(-1, *spec.shape) < lowest(spec)).reshape(values.shape).any(axis=1)
+    what = "negative counts" if spec.unit in COUNTS else "overdensity below -1"
+    tally.add(low, rows.start, "error", what, key)
+    for condition in spec.conditions:
+        asked = module.read_conditions(file, spec, rows)[condition.name]
+        where = f"{module.CONDITIONS}, {condition.name}"
+        tally.add(~np.isfinite(asked), rows.start, "error", "NaN or infinite", where)
+        what = f"outside the stated range {condition.minimum:g} to {condition.maximum:g}"
+        far = np.isfinite(asked) & outside(condition, asked)
+        tally.add(far, rows.start, "warning", what, where)
+    return np.empty(0)
+
+
+def _numbers(file: h5py.File, key: str, rows: slice, tally: _Tally) -> npt.NDArray[Any]:
+    """Return the entries of these rows, each in one axis, and tally those that are no numbers."""
+    values: npt.NDArray[Any] = file[key][rows].reshape(rows.stop - rows.start, -1)
     finite = np.isfinite(values)
     tally.add(~finite.all(axis=1), rows.start, "error", "NaN or infinite", key)
-    tally.add((values < 0).any(axis=1), rows.start, "error", "negative deposits", key)
     with np.errstate(all="ignore"):
         huge = (np.abs(values) > np.finfo(np.float32).max) & finite
-        tally.add(huge.any(axis=1), rows.start, "error", "too large for single precision", key)
-        total: npt.NDArray[np.float64] = values.sum(axis=1, dtype=np.float64)
-    return total
+    tally.add(huge.any(axis=1), rows.start, "error", "too large for single precision", key)
+    return values
+
+
+def lowest(spec: SampleSpec) -> npt.NDArray[np.float32]:
+    """Return the least value that makes sense, by channel: it broadcasts to the samples."""
+    least = 0.0 if spec.kind == "shower" or spec.unit in COUNTS else -np.inf
+    channels = spec.grid.channels if spec.grid else ("",)
+    # Less a rounding error: where there is no matter, matter over its mean, less one, is -1.
+    limits = [max(least, -1 - 1e-6) if name == "overdensity" else least for name in channels]
+    return np.array(limits, np.float32).reshape(-1, *(1 for _ in spec.shape[1:]))
 
 
 def _units(ratios: npt.NDArray[np.float64], module: ModuleType) -> Finding | None:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.config import nearest
-from emulators.data.dataset import Dataset, split_rows
+from emulators.data.check import lowest
+from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Writer
 from emulators.data.layouts import LAYOUTS
 from emulators.data.layouts._columns import chunk_rows
@@ -32,6 +33,7 @@ def convert(
     """Copy samples into a new self-describing file, of another layout if asked.
 
     Values are not altered: they become float32, compressed, with units and geometry beside them.
+    Data sets beside the samples that say what they are (`Dataset.beside`) are copied as they are.
     The target appears when it is complete, or not at all.
 
     Parameters
@@ -53,7 +55,7 @@ def convert(
     ------
     InputError
         The source is bad (also: one of its rows has NaN, negative deposits or energies), the
-        layout is unknown, the rows do not exist, or the target exists.
+        layout is unknown or for other samples, the rows do not exist, or the target exists.
     """
     dataset = Dataset(source, geometry=geometry)
     chosen = _parse_rows(rows, dataset)
@@ -87,7 +89,8 @@ def split(
     validation, test
         Shares of the rows, 0 to 1; there is no file for a share of 0.
     seed
-        Seed of the cut: the rows are those of `split_rows`.
+        Seed of the cut: the rows are those of `Dataset.split`, which keeps the rows of one
+        simulation together.
     geometry, overwrite
         As in `convert`.
 
@@ -96,8 +99,12 @@ def split(
     The files under ``train``, ``validation`` and ``test``.
     """
     dataset = Dataset(source, geometry=geometry)
-    parts = split_rows(len(dataset), validation, test, seed)
-    arguments = f"{len(dataset)}, validation={validation}, test={test}, seed={seed}"
+    parts = dataset.split(validation, test, seed)
+    numbers = dataset.simulations
+    n, what = (
+        (len(dataset), "") if numbers is None else (len(np.unique(numbers)), "simulations of ")
+    )
+    cut = f"{what}split_rows({n}, validation={validation}, test={test}, seed={seed})"
     targets = {
         name: Path(folder) / f"{dataset.path.stem}_{name}.h5"
         for name in ("train", "validation", "test")
@@ -113,7 +120,7 @@ def split(
                 "split": name,
                 "source": dataset.path.name,
                 "source_sha256": dataset.sha256,
-                "source_rows": f"split_rows({arguments})['{name}']",
+                "source_rows": f"{cut}['{name}']",
             }
             done.append(_copy(dataset, parts[name], target, None, said, overwrite))
     except BaseException:
@@ -135,29 +142,44 @@ def _copy(
         raise InputError(f"unknown layout '{layout}'{nearest(layout, list(LAYOUTS))}")
     if target.exists() and target.samefile(dataset.path):
         raise InputError(f"{target}: source and target are the same file")
+    chosen = LAYOUTS[layout or dataset.layout]
+    if dataset.spec.kind not in chosen.KINDS:
+        raise InputError(f"{dataset.path}: layout '{layout}' is not for {dataset.spec.kind}s")
     attributes = {**dataset.attributes, **attributes}
     particle = str(attributes.get("particle", dataset.spec.particle))
-    spec = replace(dataset.spec, layout=layout or dataset.layout, particle=particle)
+    spec = replace(dataset.spec, layout=chosen.NAME, particle=particle)
     block = chunk_rows(spec) * max(1, (1 << 24) // (chunk_rows(spec) * dataset.sample_bytes))
-    with HDF5Writer(target, spec, len(rows), attributes=attributes, overwrite=overwrite) as writer:
+    own = chosen.columns(spec) | chosen.optional(spec)
+    beside = {key: column for key, column in dataset.beside.items() if key not in own}
+    fitting = beside | chosen.optional(spec)
+    with HDF5Writer(
+        target, spec, len(rows), attributes=attributes, overwrite=overwrite, beside=beside
+    ) as writer:
         for start in range(0, len(rows), block):
             wanted = rows[start : start + block]
             samples = dataset.take(wanted)
-            _refuse_bad(dataset.path, samples, wanted)
-            extras = dataset.take_extras(wanted) if spec.layout == dataset.layout else {}
-            writer.append(samples, extras)
+            _refuse_bad(dataset, samples, wanted)
+            extras = dataset.take_extras(wanted).items()
+            writer.append(
+                samples,
+                {k: v for k, v in extras if k in fitting and v.shape[1:] == fitting[k].shape},
+            )
     return target
 
 
-def _refuse_bad(path: Path, samples: Samples, rows: npt.NDArray[np.int64]) -> None:
-    energy = samples.conditions["incident_energy"]
-    bad = ~(np.isfinite(energy) & (energy > 0))
-    bad |= ~(np.isfinite(samples.values) & (samples.values >= 0)).all(axis=1)
+def _refuse_bad(dataset: Dataset, samples: Samples, rows: npt.NDArray[np.int64]) -> None:
+    values = samples.values.reshape(len(rows), -1)
+    bad = ~np.isfinite(values).all(axis=1)
+    bad |= (samples.values < lowest(dataset.spec)).reshape(values.shape).any(axis=1)
+    for condition in samples.conditions.values():
+        bad |= ~np.isfinite(condition)
+    if dataset.spec.kind == "shower":
+        bad |= samples.conditions["incident_energy"] <= 0
     if bad.any():
         first = ", ".join(map(str, rows[bad][:5]))
         raise InputError(
-            f"{path}: {bad.sum()} rows with NaN, infinite or negative values (first: {first}): "
-            "check the file, nothing was written"
+            f"{dataset.path}: {bad.sum()} rows with NaN, infinite or negative values "
+            f"(first: {first}): check the file, nothing was written"
         )
 
 

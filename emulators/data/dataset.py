@@ -16,13 +16,12 @@ from emulators.data.hdf5 import (
     HDF5Reader,
     content_hash,
     first_line,
-    native_attributes,
     require_memory,
     rows_at_once,
 )
 from emulators.data.layouts import LAYOUTS, find_layout
-from emulators.data.layouts._columns import matches
-from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
+from emulators.data.layouts._columns import beside, matches, native_attributes
+from emulators.data.spec import Column, Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 __all__ = ["Dataset", "split_rows"]
@@ -42,7 +41,7 @@ class Dataset:
     layout
         Name of its layout; by default found by its keys.
     geometry
-        Its geometry, where neither the file nor its layout says it.
+        Its geometry, where it has showers and neither the file nor its layout says it.
 
     Raises
     ------
@@ -69,8 +68,7 @@ class Dataset:
             raise
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{self.path}: cannot be read: {first_line(error)}") from None
-        assert self.spec.geometry is not None
-        keys = module.columns(self.spec.geometry)
+        keys = module.columns(self.spec)
         lengths = {key: len(self._reader.file[key]) for key in keys}
         if len(set(lengths.values())) > 1:
             text = ", ".join(f"{key} {length}" for key, length in lengths.items())
@@ -104,7 +102,7 @@ class Dataset:
         return values
 
     def read(self, start: int, stop: int) -> Samples:
-        """Return rows ``start`` to ``stop``: values ``(n, cells)`` MeV, energies ``(n,)`` GeV."""
+        """Return rows ``start`` to ``stop`` in physical units, as `Samples` says."""
         # Twice: the file's own precision or its separate layers stand beside the result.
         require_memory(2 * (stop - start) * self.sample_bytes, f"{self.path}: {stop - start} rows")
         samples: Samples = self._read(LAYOUTS[self.layout].read, start, stop)
@@ -136,8 +134,7 @@ class Dataset:
         wanted = rows[order]
         values = np.empty((len(rows), *self.spec.shape), np.float32)
         conditions = {c.name: np.empty(len(rows), np.float32) for c in self.spec.conditions}
-        cuts = np.flatnonzero(np.diff(wanted // self._block)) + 1
-        for places in np.split(np.arange(len(rows)), cuts) if len(rows) else ():
+        for places in self._places(wanted):
             first = int(wanted[places[0]])
             block = self.read(first, int(wanted[places[-1]]) + 1)
             picked, target = wanted[places] - first, order[places]
@@ -146,15 +143,70 @@ class Dataset:
                 column[target] = block.conditions[name][picked]
         return Samples(values, conditions)
 
+    def _places(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
+        """Cut sorted rows where a block of the file ends; return places in ``rows``."""
+        cuts = np.flatnonzero(np.diff(rows // self._block)) + 1
+        return np.split(np.arange(len(rows)), cuts) if len(rows) else []
+
+    @cached_property
+    def beside(self) -> dict[str, Column]:
+        """What the file has beside its samples, one entry each: data sets that say what they are.
+
+        That is those that have ``units`` and ``description``; the layout's own are not among them.
+        """
+        module = LAYOUTS[self.layout]
+        own = {*module.columns(self.spec), *module.optional(self.spec)}
+        return beside(self._reader.file, own, len(self))
+
     def take_extras(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
-        """Return what the layout keeps beside the samples (CaloGAN's overflow); ``rows`` sorted."""
-        file, optional = self._reader.file, LAYOUTS[self.layout].optional(self.spec.geometry)
-        first, last = int(rows[0]), int(rows[-1]) + 1
-        return {
-            key: file[key][first:last][rows - first]
-            for key, shape in optional.items()
-            if matches(file, {key: shape}) and len(file[key]) == len(self)
-        }
+        """Return what is kept beside these samples, by key; ``rows`` sorted.
+
+        That is `beside`, and what the layout has of its own (CaloGAN's overflow).
+        """
+        file, optional = self._reader.file, LAYOUTS[self.layout].optional(self.spec)
+        keys = [
+            *(
+                k
+                for k, c in optional.items()
+                if matches(file.get(k), c) and len(file[k]) == len(self)
+            ),
+            *self.beside,
+        ]
+        return {key: self._entries(key, rows) for key in keys}
+
+    def column(self, key: str) -> npt.NDArray[Any]:
+        """Return all entries of a data set that is `beside` the samples."""
+        return self._entries(key, np.arange(len(self)))
+
+    def _entries(self, key: str, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        column = self._reader.file[key]
+        entries = np.empty((len(rows), *column.shape[1:]), column.dtype)
+        for places in self._places(rows):
+            first = int(rows[places[0]])
+            entries[places] = column[first : int(rows[places[-1]]) + 1][rows[places] - first]
+        return entries
+
+    def split(self, validation: float, test: float, seed: int) -> dict[str, npt.NDArray[np.int64]]:
+        """Cut the rows as `split_rows` does; all rows of one simulation go into the same set.
+
+        Where the file has a column ``simulation`` in which rows share a number (slabs of one box,
+        snapshots of one run), simulations are cut instead of rows.
+        """
+        numbers = self.simulations
+        if numbers is None:
+            return split_rows(len(self), validation, test, seed)
+        simulations, which = np.unique(numbers, return_inverse=True)
+        parts = split_rows(len(simulations), validation, test, seed)
+        return {name: np.flatnonzero(np.isin(which, part)) for name, part in parts.items()}
+
+    @cached_property
+    def simulations(self) -> npt.NDArray[Any] | None:
+        """The simulation that each row is from, ``(n,)``; None where every row has its own."""
+        column = self.beside.get("simulation")
+        if column is None or column.shape:
+            return None
+        numbers = self.column("simulation")
+        return numbers if len(np.unique(numbers)) < len(numbers) else None
 
     def close(self) -> None:
         """Close the file; it is opened again when it is next used."""

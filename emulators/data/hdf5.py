@@ -20,10 +20,17 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emulators import __version__
+from emulators.config import as_mapping
 from emulators.data.layouts import LAYOUTS
-from emulators.data.layouts._columns import FORMAT, FORMAT_VERSION, chunk_rows
-from emulators.data.spec import Samples, SampleSpec
+from emulators.data.layouts._columns import (
+    chunk_rows,
+    copy_chunks,
+    create_columns,
+    native_attributes,
+    nbytes,
+)
+from emulators.data.shard import Shard
+from emulators.data.spec import Column, Samples, SampleSpec
 from emulators.errors import InputError
 
 __all__ = [
@@ -216,6 +223,11 @@ class HDF5Writer:
     resume
         Go on from the shards that an interrupted job with the same arguments left: append from
         row `written` on.  Without it, an exception leaves nothing behind.
+    beside
+        Data sets beside the samples, by key, one entry a sample; `append` is given all of them.
+    shard_rows
+        Samples in one shard, which is what a kill may lose; rounded up to whole chunks.  By
+        default about 16 MB.
 
     Raises
     ------
@@ -232,17 +244,25 @@ class HDF5Writer:
         attributes: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         resume: bool = False,
+        beside: Mapping[str, Column] | None = None,
+        shard_rows: int | None = None,
     ) -> None:
         self.path, self.spec, self.n = Path(path), spec, n
         self.part = self.path.with_name(self.path.name + ".part")
         self._layout = LAYOUTS[spec.layout]
         self._attributes = native_attributes(spec) | dict(attributes or {})
         self.closing: dict[str, Any] = {}  # attributes known only at the end; not compared
-        self._keep = resume
-        self._pending: list[Samples] = []
-        self._extras: list[dict[str, npt.NDArray[Any]]] = []
+        self._keep, self._beside = resume, dict(beside or {})
+        own = self._layout.columns(spec) | self._layout.optional(spec)
+        if taken := own.keys() & self._beside.keys():
+            raise ValueError(f"layout {spec.layout} has {', '.join(sorted(taken))} itself")
+        self._extras = self._layout.optional(spec) | self._beside
+        self._shard: Shard | None = None
         rows = chunk_rows(spec)
-        self._shard_rows = rows * max(1, SHARD_BYTES // (rows * 4 * math.prod(spec.shape)))
+        row = 4 * math.prod(spec.shape) + sum(nbytes(c) for c in self._beside.values())
+        # Whole chunks, so that joining copies them as they are stored.
+        chunks = SHARD_BYTES // (rows * row) if shard_rows is None else -(-shard_rows // rows)
+        self._shard_rows = rows * max(1, chunks)
         if n < 1:
             raise InputError(f"{self.path}: a file of {n} samples cannot be written")
         if self.path.exists() and not overwrite:
@@ -250,7 +270,9 @@ class HDF5Writer:
         self.written = self._begin(resume)
 
     def _begin(self, resume: bool) -> int:
-        request = json.dumps({"n": self.n, **self._attributes}, indent=1, default=str)
+        job = {"n": self.n, "shard_rows": self._shard_rows, **self._attributes}
+        job |= {f"data set {key}": as_mapping(column) for key, column in self._beside.items()}
+        request = json.dumps(job, indent=1, default=str)
         note = self.part / "request.json"
         try:
             if resume and note.is_file():
@@ -269,45 +291,60 @@ class HDF5Writer:
             finished = min(finished + self._shard_rows, self.n)
         return finished
 
-    def append(
-        self, samples: Samples, extras: Mapping[str, npt.NDArray[Any]] | None = None
-    ) -> None:
-        """Write the next samples, and what the layout stores beside them (CaloGAN's overflow)."""
-        while len(samples):
-            shard = self.written // self._shard_rows * self._shard_rows
-            room = min(shard + self._shard_rows, self.n) - self.written
-            if room <= 0:
-                raise ValueError(f"{len(samples)} samples more than the {self.n} announced")
-            self._pending.append(samples[:room])
-            self._extras.append({k: v[:room] for k, v in (extras or {}).items()})
-            self.written += min(room, len(samples))
-            if len(samples) >= room:
-                self._finish_shard(shard)
-            samples = samples[room:]
-            extras = {k: v[room:] for k, v in (extras or {}).items()}
+    def append(self, samples: Samples, extras: Mapping[str, npt.ArrayLike] | None = None) -> None:
+        """Write the next samples, one or many, and what is stored beside them.
 
-    def _finish_shard(self, start: int) -> None:
-        samples = Samples(
-            np.concatenate([s.values for s in self._pending]),
-            {
-                name: np.concatenate([s.conditions[name] for s in self._pending])
-                for name in self._pending[0].conditions
-            },
-        )
-        target = self.part / f"{start:012d}.h5"
+        ``extras`` have one entry a sample: all of ``beside``, and what the layout has of its own
+        (CaloGAN's overflow) in every call or in none.  ValueError where they are others, or where
+        there are more samples than announced.
+        """
+        if self.written + len(samples) > self.n:
+            more = self.written + len(samples) - self.n
+            raise ValueError(f"{more} samples more than the {self.n} announced")
+        entries = self._entries(samples, extras or {})
+        while len(samples):
+            if self._shard is None:
+                rows = min(self._shard_rows, self.n - self.written)
+                self._shard = Shard(self.spec, {k: self._extras[k] for k in entries}, rows)
+            taken = self._shard.fill(samples, entries)
+            samples, entries = samples[taken:], {k: v[taken:] for k, v in entries.items()}
+            self.written += taken
+            if self._shard.filled == self._shard.rows:
+                self._finish_shard(self._shard)
+
+    def _entries(
+        self, samples: Samples, extras: Mapping[str, npt.ArrayLike]
+    ) -> dict[str, npt.NDArray[Any]]:
+        entries = {key: np.asarray(values) for key, values in extras.items()}
+        if not self._beside.keys() <= entries.keys() <= self._extras.keys():
+            raise ValueError(
+                f"beside the samples came {', '.join(entries) or 'nothing'}, "
+                f"announced were {', '.join(self._beside) or 'none'}"
+            )
+        if samples.values.shape[1:] != self.spec.shape:
+            raise ValueError(f"samples of shape {samples.values.shape[1:]}, not {self.spec.shape}")
+        for key, values in entries.items():
+            if values.shape != (shape := (len(samples), *self._extras[key].shape)):
+                raise ValueError(f"{key} has shape {values.shape}, not {shape}")
+        return entries
+
+    def _create(self, file: h5py.File, n: int) -> None:
+        self._layout.create(file, self.spec, n)
+        create_columns(file, self._beside, n, chunk_rows(self.spec))
+
+    def _finish_shard(self, shard: Shard) -> None:
+        target = self.part / f"{self.written - shard.rows:012d}.h5"
         temporary = target.with_suffix(".tmp")
         # In memory first: HDF5 does not survive a full disk, a plain write does.
         with h5py.File(
             temporary, "w", driver="core", backing_store=False, libver=("v108", "v110")
         ) as file:
-            self._layout.create(file, self.spec, len(samples))
-            self._layout.write(file, self.spec, 0, samples)
-            for key in self._extras[0]:
-                file[key][:] = np.concatenate([extra[key] for extra in self._extras])
+            self._create(file, shard.rows)
+            shard.write(file)
             file.flush()
             temporary.write_bytes(file.id.get_file_image())
         _put(temporary, target)
-        self._pending, self._extras = [], []
+        self._shard = None
 
     def _finish(self) -> None:
         joined = self.part / "joined.tmp"
@@ -317,11 +354,11 @@ class HDF5Writer:
         # v108: attributes may exceed 64 kB, as the geometry of 45 layers does.
         with h5py.File(joined, "w", libver=("v108", "v110")) as file:
             file.attrs.update(self._attributes | self.closing)
-            self._layout.create(file, self.spec, self.n)
+            self._create(file, self.n)
             for start in range(0, self.n, self._shard_rows):
                 with h5py.File(self.part / f"{start:012d}.h5", "r") as shard:
                     for key, column in shard.items():
-                        _copy_chunks(column, file[key], start)
+                        copy_chunks(column, file[key], start)
         _put(joined, self.path)
         shutil.rmtree(self.part)
 
@@ -343,18 +380,6 @@ class HDF5Writer:
             raise ValueError(f"{self.path}: {self.written} of {self.n} samples were written")
 
 
-def native_attributes(spec: SampleSpec) -> dict[str, Any]:
-    """Return the root attributes that every file written here carries."""
-    return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "written_by": f"emulators {__version__}",
-        "kind": spec.kind,
-        "layout": spec.layout,
-        "spec": json.dumps(spec.to_mapping()),
-    }
-
-
 def _compare(part: Path, begun: dict[str, Any], asked: dict[str, Any]) -> None:
     differing = [k for k in sorted({*begun, *asked}) if begun.get(k) != asked.get(k)]
     if differing:
@@ -369,11 +394,3 @@ def _put(temporary: Path, target: Path) -> None:
     with temporary.open("rb+") as descriptor:
         os.fsync(descriptor.fileno())
     temporary.replace(target)
-
-
-def _copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
-    # As they are stored: joining costs no compression.
-    rest = (0,) * (source.ndim - 1)
-    for row in range(0, len(source), source.chunks[0]):
-        mask, chunk = source.id.read_direct_chunk((row, *rest))
-        target.id.write_direct_chunk((start + row, *rest), chunk, mask)

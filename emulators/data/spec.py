@@ -12,7 +12,16 @@ import numpy.typing as npt
 from emulators.config import as_mapping, build
 from emulators.errors import InputError
 
-__all__ = ["MEV_PER_GEV", "Condition", "ReadoutLayer", "SampleSpec", "Samples", "ShowerGeometry"]
+__all__ = [
+    "MEV_PER_GEV",
+    "Column",
+    "Condition",
+    "Grid",
+    "ReadoutLayer",
+    "SampleSpec",
+    "Samples",
+    "ShowerGeometry",
+]
 
 
 MEV_PER_GEV = 1000.0  # deposits are MeV, incident energies GeV: the only factor between them
@@ -129,6 +138,65 @@ class ShowerGeometry:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """The regular grid that a field or an image is given on: ``(channels, *cells)``.
+
+    Parameters
+    ----------
+    channels
+        What is given in every cell, one name a channel: ``("counts",)``, or photometric bands.
+    axes
+        Names of the axes, slowest first: ``("x", "y", "z")``, or ``("y", "x")`` of an image.
+    lengths
+        Extent along each axis.
+    unit
+        Unit of the lengths, ``Mpc/h`` or ``arcsec``.
+    periodic
+        Along which axes the field comes round again.
+    """
+
+    channels: tuple[str, ...]
+    axes: tuple[str, ...]
+    lengths: tuple[float, ...]
+    unit: str
+    periodic: tuple[bool, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.axes) == len(self.lengths) == len(self.periodic):
+            raise ValueError(
+                f"{len(self.axes)} axes, {len(self.lengths)} lengths and {len(self.periodic)} "
+                "values of periodic: give one each"
+            )
+        if not all(0 < length < math.inf for length in self.lengths):
+            raise ValueError(f"lengths must be positive, got {list(self.lengths)}")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A data set that a file has beside its samples, one entry each: cost, seed, truth.
+
+    Parameters
+    ----------
+    shape
+        Shape of one entry.
+    unit
+        Its unit, as astropy writes it; empty for a number.
+    description
+        What it is, in words.
+    axes
+        Names of the axes of one entry.
+    dtype
+        Its type in the file.
+    """
+
+    shape: tuple[int, ...]
+    unit: str
+    description: str
+    axes: tuple[str, ...] = ()
+    dtype: str = "f4"
+
+
+@dataclass(frozen=True)
 class Condition:
     """One quantity that a sample is conditional on, and the range that the file covers.
 
@@ -145,15 +213,19 @@ class Condition:
 
 @dataclass(frozen=True)
 class SampleSpec:
-    """What the samples of a file are; all that networks need to be sized."""
+    """What the samples of a file are; all that networks need to be sized.
 
-    kind: Literal["shower", "field", "image"]
+    Showers have a ``geometry``; fields and images have a ``grid``; points are plain vectors.
+    """
+
+    kind: Literal["shower", "field", "image", "point"]
     layout: str
     shape: tuple[int, ...]
     unit: str
     conditions: tuple[Condition, ...]
     geometry: ShowerGeometry | None = None
     particle: str = ""
+    grid: Grid | None = None
 
     def condition(self, name: str) -> Condition:
         """Return the condition of this name; KeyError where there is none."""
@@ -174,6 +246,7 @@ class Samples:
     """Samples in physical units, and what each was asked to be.
 
     For showers: ``values (n, cells)`` float32, MeV; ``conditions["incident_energy"] (n,)`` GeV.
+    For fields and images: ``values (n, channels, *cells)`` in the unit of the spec.
     """
 
     values: npt.NDArray[np.float32]

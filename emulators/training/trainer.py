@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import emulators.networks  # noqa: F401  (registers the architectures)
 from emulators.config import nearest
-from emulators.data.dataset import Dataset, split_rows
+from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples
 from emulators.data.stream import BatchStream
 from emulators.data.transforms import Transform, condition_tensor
@@ -87,7 +87,7 @@ class Trainer:
         self.dataset = Dataset(data.path, data.layout or None)
         self.recipe = recipe = resolve(recipe, self.dataset, world.device)
         self.spec, seed = self.dataset.spec, recipe.training.seed
-        self.rows = split_rows(len(self.dataset), data.validation, data.test, data.split_seed)
+        self.rows = self.dataset.split(data.validation, data.test, data.split_seed)
         self.batch_size, train = recipe.training.batch_size, self.rows["train"]
         if self.batch_size % world.size:
             raise InputError(

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 
 from emulators.data import geometries, hdf5
 from emulators.data.check import Finding, check
+from emulators.data.dataset import Dataset
 from emulators.errors import InputError
 
 
@@ -182,3 +185,66 @@ def test_what_cannot_be_checked(tmp_path, shower_file):
 def test_findings_read_as_one_line():
     finding = Finding("warning", "negative deposits", "layer_0", 1, (3,), "set them to 0")
     assert str(finding) == "warning: layer_0: negative deposits in 1 row (3); set them to 0"
+
+
+@pytest.fixture
+def broken_fields(tmp_path, field_file):
+    """Return a function that overwrites one value of a copy of the slabs, and checks it."""
+
+    def write(key, where, value):
+        path = tmp_path / "broken.h5"
+        path.write_bytes(field_file.read_bytes())
+        with h5py.File(path, "a") as file:
+            if key in ("omega_m", "redshift"):
+                table = file["conditions"][:]
+                table[key][where] = value
+                file["conditions"][:] = table
+            else:
+                file[key][where] = value
+        return check(path)
+
+    return write
+
+
+def test_good_fields_have_no_findings(field_file):
+    assert check(field_file) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "where", "value", "finding"),
+    [
+        ("fields", (7, 1, 2, 2, 2), np.nan, "error: fields: NaN or infinite in 1 row (7)"),
+        ("fields", ([1, 39], 0, 0, 0, 0), -1, "error: fields: negative counts in 2 rows (1, 39)"),
+        ("omega_m", 3, np.inf, "error: conditions, omega_m: NaN or infinite in 1 row (3)"),
+        (
+            "omega_m", 4, 0.6,
+            "warning: conditions, omega_m: outside the stated range 0.1 to 0.5 in 1 row (4)",
+        ),
+        ("seconds", 5, np.nan, "error: seconds: NaN or infinite in 1 row (5)"),
+    ],
+)  # fmt: skip
+def test_bad_values_of_fields_are_found(broken_fields, monkeypatch, key, where, value, finding):
+    assert list(map(str, broken_fields(key, where, value))) == [finding]
+    monkeypatch.setattr(hdf5, "BLOCK_BYTES", 1)
+    assert list(map(str, broken_fields(key, where, value))) == [finding]
+
+
+def test_only_an_overdensity_has_a_least_value(tmp_path, write_fields, field_file):
+    spec = Dataset(field_file).spec
+    grid = replace(spec.grid, channels=("overdensity", "velocity"))
+    path = write_fields(tmp_path / "x.h5", 8, replace(spec, grid=grid, unit=""))
+    with h5py.File(path, "a") as file:
+        file["fields"][2, 1] = -300
+        file["fields"][3, 0] = -1
+        file["fields"][4, 0, 0, 0, 0] = -1.01
+    assert list(map(str, check(path))) == ["error: fields: overdensity below -1 in 1 row (4)"]
+
+
+def test_what_is_beside_must_say_what_it_is(tmp_path, field_file):
+    path = tmp_path / "x.h5"
+    path.write_bytes(field_file.read_bytes())
+    with h5py.File(path, "a") as file:
+        file["seed"] = np.arange(40)
+        file["few"] = np.arange(39)
+        file["few"].attrs.update(units="", description="too few")
+    assert [(f.severity, f.where) for f in check(path)] == [("warning", "few"), ("warning", "seed")]

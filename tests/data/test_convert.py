@@ -7,7 +7,8 @@ from emulators.data.check import check
 from emulators.data.convert import convert, split
 from emulators.data.dataset import Dataset, split_rows
 from emulators.data.describe import describe
-from emulators.data.hdf5 import content_hash
+from emulators.data.hdf5 import HDF5Writer, content_hash
+from emulators.data.spec import Samples, SampleSpec
 from emulators.errors import InputError
 
 
@@ -164,3 +165,128 @@ def test_describe(sample, tmp_path, write_challenge):
     assert "layer_0: 16 alpha x 9 r cells, r 0 to 41.85 mm, depth 0 to 3.4 mm" in text
     with pytest.raises(InputError, match="no such file"):
         describe(tmp_path / "none.h5")
+
+
+def test_fields_are_converted_with_what_is_beside_them(tmp_path, field_file):
+    source, target = (
+        Dataset(field_file),
+        Dataset(convert(field_file, tmp_path / "x.h5", rows="3:9")),
+    )
+    same(target.read(0, 6), source.read(3, 9))
+    assert (target.spec, target.beside) == (source.spec, source.beside)
+    assert target.attributes["seed"] == 5
+    for key in source.beside:
+        np.testing.assert_array_equal(target.column(key), source.column(key)[3:9])
+    assert check(target.path) == []
+    for layout in ("calogan", "calochallenge"):
+        with pytest.raises(InputError, match=f"layout '{layout}' is not for fields"):
+            convert(field_file, tmp_path / "y.h5", layout)
+
+
+def test_showers_are_not_fields(tmp_path, shower_file):
+    with pytest.raises(InputError, match="layout 'native' is not for showers"):
+        convert(shower_file, tmp_path / "x.h5", "native")
+
+
+def test_bad_fields_are_not_converted(tmp_path, field_file):
+    for change in ("values", "conditions"):
+        source = tmp_path / f"{change}.h5"
+        source.write_bytes(field_file.read_bytes())
+        with h5py.File(source, "a") as file:
+            if change == "values":
+                file["fields"][11, 0, 0, 0, 0] = -1
+            else:
+                table = file["conditions"][:]
+                table["redshift"][11] = np.nan
+                file["conditions"][:] = table
+        with pytest.raises(InputError, match=r"1 rows with NaN, infinite or negative .*first: 11"):
+            convert(source, tmp_path / "out.h5")
+        assert not (tmp_path / "out.h5").exists()
+
+
+def test_columns_beside_showers_survive_another_layout(tmp_path, write_showers):
+    source = write_showers(tmp_path / "in.h5", 8, seconds=np.arange(8.0), notes=np.arange(8.0))
+    with h5py.File(source, "a") as file:
+        file["seconds"].attrs.update(units="s", description="CPU time")
+    there = convert(source, tmp_path / "cc.h5", "calochallenge")
+    with h5py.File(there) as file:
+        assert set(file) == {"incident_energies", "showers", "seconds"}
+        assert file["seconds"][:].tolist() == list(range(8))
+        assert file["seconds"].attrs["units"] == "s"
+    assert check(there) == check(convert(there, tmp_path / "back.h5", "calogan")) == []
+
+
+def test_a_column_that_the_other_layout_has_itself_goes_there(tmp_path, write_challenge):
+    source = write_challenge(tmp_path / "in.h5", 8)
+    with h5py.File(source, "a") as file:
+        for key, values in {"overflow": np.ones((8, 5)), "energy": np.ones(8)}.items():
+            file[key] = values
+            file[key].attrs.update(units="MeV", description="made up")
+    back = convert(source, tmp_path / "back.h5", "calogan")
+    with h5py.File(back) as file, h5py.File(source) as original:
+        assert (file["overflow"][:] == 1).all()
+        np.testing.assert_allclose(
+            file["energy"][:, 0], original["incident_energies"][:, 0] / 1000, rtol=1e-6
+        )
+
+
+def test_split_keeps_simulations_together(tmp_path, field_file):
+    files = split(field_file, tmp_path, 0.1, 0.3, seed=4)
+    seen = {}
+    for name, path in files.items():
+        part = Dataset(path)
+        seen[name] = set(part.column("simulation"))
+        assert len(part) == 4 * len(seen[name])
+        assert part.attributes["source_rows"] == (
+            f"simulations of split_rows(10, validation=0.1, test=0.3, seed=4)['{name}']"
+        )
+    assert sum(map(len, seen.values())) == len(set().union(*seen.values())) == 10
+
+
+def test_describe_fields(field_file, tmp_path):
+    text = describe(field_file)
+    fields = Dataset(field_file).read(0, 40)
+    for words in (
+        "samples             40 fields, ",
+        "grid                x: 200 Mpc/h in 8 cells of 25 Mpc/h, periodic",
+        "                    z: 12.5 Mpc/h in 4 cells of 3.125 Mpc/h\n",
+        "(range 0.1-0.5, linear)",
+        "redshift            0.5\n",
+        f"counts              mean {fields.values[:, 0].mean():.4g}, standard deviation "
+        f"{fields.values[:, 0].std():.4g}, 0 to {fields.values[:, 0].max():.4g} count",
+        "reference cost      20.5 CPU seconds a sample, 0.228 hours in all",
+        "catalogue           (N, 3, 2) Mpc/h: halos, then NaN",
+        "seconds             (N,) s: CPU time",
+    ):
+        assert words in text
+    spec = SampleSpec("point", "native", (2,), "m", ())
+    with HDF5Writer(tmp_path / "p.h5", spec, 4) as writer:
+        writer.append(Samples(np.arange(8, dtype="f4").reshape(4, 2), {}))
+    text = describe(tmp_path / "p.h5")
+    assert "component 1         mean 4, standard deviation 2.236, 1 to 7 m" in text
+    assert "beside" not in text
+
+
+@pytest.mark.parametrize(
+    ("energies", "words"),
+    [
+        (
+            [1, 2, 3, 5, 6, 20, 25, 40, 100],
+            "1 s at 1-3.2, 3.5 s at 3.2-10, 5.5 s at 10-32, 7.5 s at 32-100",
+        ),
+        ([20, 20, 20, 50, 50, 50, 80, 80, 80], "1 s at 20, 4 s at 50, 7 s at 80"),
+    ],
+)
+def test_cost_by_energy(tmp_path, write_showers, energies, words):
+    energy = np.array(energies, "f4")[:, None]
+    path = write_showers(tmp_path / "x.h5", 9, energy=energy, seconds=np.arange(9.0))
+    with h5py.File(path, "a") as file:
+        file["seconds"].attrs.update(units="s", description="CPU time")
+    text = describe(path)
+    assert "reference cost      4 CPU seconds a sample, 0.01 hours in all" in text
+    assert f"by incident_energy (GeV): {words}" in text
+
+
+def test_a_fixed_energy_has_no_bins(tmp_path, write_showers):
+    path = write_showers(tmp_path / "x.h5", 4, energy=np.full((4, 1), 50.0))
+    assert "incident_energy     50 GeV" in describe(path)

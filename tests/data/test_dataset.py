@@ -1,3 +1,4 @@
+import h5py
 import numpy as np
 import pytest
 
@@ -99,3 +100,39 @@ def test_small_splits_get_at_least_one_row():
 def test_impossible_splits(n, validation, test, message):
     with pytest.raises(InputError, match=message):
         split_rows(n, validation, test, seed=0)
+
+
+def test_what_is_beside_comes_with_its_rows(field_file, monkeypatch):
+    monkeypatch.setattr(hdf5, "BLOCK_BYTES", 1)
+    dataset = Dataset(field_file)
+    assert {k: c.unit for k, c in dataset.beside.items()} == {
+        "catalogue": "Mpc/h", "seconds": "s", "simulation": ""
+    }  # fmt: skip
+    rows = np.array([0, 3, 17, 39])
+    extras = dataset.take_extras(rows)
+    np.testing.assert_array_equal(extras["seconds"], rows + 1)
+    np.testing.assert_array_equal(extras["simulation"], rows // 4)
+    with h5py.File(field_file) as file:
+        np.testing.assert_array_equal(extras["catalogue"], file["catalogue"][rows])
+
+
+def test_rows_of_one_simulation_stay_together(field_file, tmp_path):
+    dataset = Dataset(field_file)
+    parts = dataset.split(0.1, 0.3, seed=4)
+    boxes = split_rows(10, 0.1, 0.3, seed=4)  # of four slabs each
+    for name, rows in parts.items():
+        assert np.unique(rows // 4).tolist() == boxes[name].tolist()
+    assert np.sort(np.concatenate(list(parts.values()))).tolist() == list(range(40))
+    # With a simulation for each row it is the cut that files without the column have.
+    path = tmp_path / "x.h5"
+    path.write_bytes(field_file.read_bytes())
+    with h5py.File(path, "a") as file:
+        file["simulation"][:] = np.arange(40)[::-1]
+    for name, rows in Dataset(path).split(0.1, 0.3, seed=4).items():
+        np.testing.assert_array_equal(rows, split_rows(40, 0.1, 0.3, seed=4)[name])
+
+
+def test_simulations_too_few_to_split(write_fields, tmp_path):
+    dataset = Dataset(write_fields(tmp_path / "x.h5", 8))
+    with pytest.raises(InputError, match=r"2 rows are too few for 1 \+ 1"):
+        dataset.split(0.1, 0.1, seed=0)

@@ -8,6 +8,7 @@ import pytest
 from emulators.data import hdf5
 from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Reader, HDF5Writer, content_hash
+from emulators.data.spec import Column
 from emulators.errors import InputError
 
 
@@ -188,3 +189,95 @@ def test_existing_target_is_kept_until_the_new_one_is_whole(tmp_path, sample):
         HDF5Writer(tmp_path / "y.h5", dataset.spec, 0)
     with pytest.raises(InputError, match="cannot be written: Not a directory"):
         HDF5Writer(path / "z.h5", dataset.spec, 4)
+
+
+BESIDE = {
+    "seconds": Column((), "s", "CPU time"),
+    "simulation": Column((), "", "number of the run", dtype="i8"),
+    "impact": Column((2,), "mm", "where it enters", ("axis",), "f8"),
+}
+
+
+def entries(start, stop):
+    rows = np.arange(start, stop)
+    return {"simulation": rows, "seconds": rows / 7, "impact": np.stack([rows, -rows], 1) / 3}
+
+
+def fill_beside(writer, dataset, step, stop=None):
+    samples = dataset.read(0, writer.n)
+    with writer:
+        for start in range(writer.written, stop or writer.n, step):
+            end = min(start + step, writer.n)
+            writer.append(samples[start:end], entries(start, end))
+        if stop is not None:
+            raise KeyboardInterrupt
+
+
+def test_data_sets_beside_the_samples_say_what_they_are(tmp_path, sample, small_shards):
+    dataset, path = Dataset(sample), tmp_path / "x.h5"
+    fill_beside(HDF5Writer(path, dataset.spec, 700, beside=BESIDE), dataset, 90)
+    written = Dataset(path)
+    assert written.beside == BESIDE
+    expected = entries(0, 700)
+    for key, column in BESIDE.items():
+        np.testing.assert_array_equal(written.column(key), expected[key].astype(column.dtype))
+    with h5py.File(path) as file:
+        assert dict(file["impact"].attrs) == {
+            "units": "mm", "description": "where it enters", "axes": "sample, axis"
+        }  # fmt: skip
+        assert file["impact"].chunks == (512, 2)  # as the samples, so that shards align
+
+
+@pytest.mark.parametrize(("step", "kept"), [(1, 1024), (300, 1024), (1100, 1024)])
+def test_what_is_beside_is_resumed_too(tmp_path, sample, step, kept):
+    dataset = Dataset(sample)
+    whole, resumed = tmp_path / "whole.h5", tmp_path / "resumed.h5"
+    job = {"beside": BESIDE, "shard_rows": 1}  # of one chunk each
+    fill_beside(HDF5Writer(whole, dataset.spec, 1700, **job), dataset, 1700)
+    with pytest.raises(KeyboardInterrupt):
+        fill_beside(
+            HDF5Writer(resumed, dataset.spec, 1700, resume=True, **job), dataset, step, 1100
+        )
+    for other in (
+        {"shard_rows": 1},
+        {"shard_rows": 513, "beside": BESIDE},
+        {"shard_rows": 1, "beside": BESIDE | {"seconds": Column((), "h", "CPU time")}},
+    ):
+        with pytest.raises(InputError, match=r"by a job that differs in (data set|shard_rows)"):
+            HDF5Writer(resumed, dataset.spec, 1700, resume=True, **other)
+    writer = HDF5Writer(resumed, dataset.spec, 1700, resume=True, **job)
+    assert writer.written == kept
+    fill_beside(writer, dataset, step)
+    assert content_hash(resumed) == content_hash(whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e: e.pop("seconds"), "came simulation, impact, announced were seconds, simulation"),
+        (lambda e: e.update(pdg=np.ones(4)), "came simulation, seconds, impact, pdg, announced"),
+        (lambda e: e.update(impact=np.ones((4, 3))), r"impact has shape \(4, 3\), not \(4, 2\)"),
+        (lambda e: e.update(seconds=np.ones(1)), r"seconds has shape \(1,\), not \(4,\)"),
+        (lambda e: e.update(overflow=np.ones((4, 3))), "samples before came simulation, seconds"),
+    ],
+)
+def test_other_entries_than_announced_are_refused(tmp_path, shower_file, change, message):
+    dataset = Dataset(shower_file)
+    wrong = entries(4, 8)
+    change(wrong)
+    writer = HDF5Writer(tmp_path / "x.h5", dataset.spec, 8, beside=BESIDE)
+    writer.append(dataset.read(0, 4), entries(0, 4))
+    with pytest.raises(ValueError, match=message), writer:
+        writer.append(dataset.read(4, 8), wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_writer_refuses_what_it_cannot_hold(tmp_path, shower_file):
+    dataset = Dataset(shower_file)
+    with pytest.raises(ValueError, match="layout calogan has energy itself"):
+        HDF5Writer(tmp_path / "x.h5", dataset.spec, 8, beside={"energy": BESIDE["seconds"]})
+    with (
+        pytest.raises(ValueError, match="2 samples more than the 8 announced"),
+        HDF5Writer(tmp_path / "x.h5", dataset.spec, 8) as writer,
+    ):
+        writer.append(dataset.read(0, 10))

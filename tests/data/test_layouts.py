@@ -1,12 +1,17 @@
+import json
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from emulators.data import geometries
+from emulators.data.check import check
 from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Writer
 from emulators.data.layouts import LAYOUTS
-from emulators.data.spec import Condition, Samples, SampleSpec
+from emulators.data.spec import Condition, Grid, Samples, SampleSpec
 from emulators.errors import InputError
 
 
@@ -52,7 +57,7 @@ def test_any_float_and_any_number_of_axes_for_energies(tmp_path, write_showers, 
     np.testing.assert_array_equal(Dataset(path).read(0, 3).conditions["incident_energy"], energy)
 
 
-@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+@pytest.mark.parametrize("layout", [m.NAME for m in LAYOUTS.values() if "shower" in m.KINDS])
 @pytest.mark.parametrize("geometry", [geometries.calogan(), geometries.calochallenge("1-photons")])
 def test_what_is_written_is_read_exactly(tmp_path, layout, geometry):
     rng = np.random.default_rng(0)
@@ -181,3 +186,125 @@ def test_shapes_that_do_not_fit(tmp_path, write_showers, write_challenge):
         Dataset(path)
     with pytest.raises(InputError, match=r"showers has shape \(30, 100\), not \(N, 504\)"):
         Dataset(path, geometry=geometries.calogan())
+
+
+BANDS = Grid(("g", "r", "i"), ("y", "x"), (6.0, 12.0), "arcsec", (False, False))
+DEPTH = Condition("depth", "mag", 24.0, 29.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "key", "axes"),
+    [
+        (
+            SampleSpec("image", "native", (3, 6, 12), "nJy", (DEPTH,), grid=BANDS),
+            "images",
+            "sample, channel, y, x",
+        ),
+        (SampleSpec("point", "native", (2,), "m", ()), "points", "sample, component"),
+    ],
+)
+def test_native_samples_are_read_exactly(tmp_path, spec, key, axes):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(9, *spec.shape)).astype("f4")
+    asked = {c.name: rng.uniform(c.minimum, c.maximum, 9).astype("f4") for c in spec.conditions}
+    with HDF5Writer(tmp_path / "x.h5", spec, 9) as writer:
+        for i in range(9):
+            writer.append(Samples(values, asked)[i : i + 1])
+    dataset = Dataset(tmp_path / "x.h5")
+    assert (dataset.layout, dataset.spec, len(dataset)) == ("native", spec, 9)
+    assert dataset.sample_bytes == 4 * (values[0].size + len(asked))
+    rows = [7, 2, 2]
+    taken = dataset.take(rows)
+    np.testing.assert_array_equal(taken.values, values[rows])
+    assert set(taken.conditions) == set(dataset.read_conditions(0, 9)) == set(asked)
+    for name, column in asked.items():
+        np.testing.assert_array_equal(taken.conditions[name], column[rows])
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert set(file) == {key, "conditions"} if asked else {key}
+        assert file[key].dtype == np.float32
+        assert (file[key].attrs["units"], file[key].attrs["axes"]) == (spec.unit, axes)
+
+
+def test_a_field_file_is_understood_without_this_package(field_file):
+    spec = Dataset(field_file).spec
+    with h5py.File(field_file) as file:
+        root, fields = dict(file.attrs), dict(file["fields"].attrs)
+        omega = file["conditions"]["omega_m"]
+        assert list(file["conditions"].attrs["units"]) == ["", ""]
+    assert root["box_size"].tolist() == fields["lengths"].tolist() == [200.0, 200.0, 12.5]
+    assert root["box_size_unit"] == fields["length_unit"] == "Mpc/h"
+    assert list(root["channels"]) == list(fields["channels"]) == ["counts", "mass"]
+    assert root["redshift"] == 0.5  # the same for all
+    assert "omega_m" not in root
+    assert fields["units"] == "count"
+    assert fields["axes"] == "sample, channel, x, y, z"
+    assert fields["cell_sizes"].tolist() == [25.0, 25.0, 3.125]
+    assert fields["periodic"].tolist() == [True, True, False]
+    assert fields["description"] == "counts, mass in the cells of a field"
+    table = Table.read(field_file, "conditions")
+    assert table.colnames == [c.name for c in spec.conditions] == ["omega_m", "redshift"]
+    np.testing.assert_array_equal(table["omega_m"], omega)
+
+
+def test_ranges_of_native_conditions_are_believed_where_they_are_true(tmp_path, write_fields):
+    stated = Dataset(write_fields(tmp_path / "a.h5", 8)).spec.conditions
+    assert [(c.minimum, c.maximum) for c in stated] == [(0.1, 0.5), (0.5, 0.5)]
+    omega = np.array([0.25, 0.75, np.nan, 0.5] * 2, "f4")
+    found = Dataset(write_fields(tmp_path / "b.h5", 8, omega_m=omega)).spec.conditions
+    assert [(c.minimum, c.maximum) for c in found] == [(0.25, 0.75), (0.5, 0.5)]
+    with pytest.raises(InputError, match="none of its 8 omega_m is finite"):
+        Dataset(write_fields(tmp_path / "c.h5", 8, omega_m=np.full(8, np.nan, "f4")))
+
+
+def without_table(file):
+    del file["conditions"]
+
+
+def other_table(file):
+    del file["conditions"]
+    file["conditions"] = np.zeros(40, [("omega_m", "f4"), ("z", "f4")])
+
+
+def no_spec(file):
+    del file.attrs["spec"]
+
+
+def restated(**changes):
+    def change(file):
+        spec = SampleSpec.from_mapping(json.loads(file.attrs["spec"]))
+        file.attrs["spec"] = json.dumps(replace(spec, **changes).to_mapping())
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (without_table, "does not fit its attribute 'spec': conditions is missing"),
+        (other_table, "its table of conditions lacks redshift"),
+        (no_spec, "has no attribute 'spec'"),
+        (
+            restated(shape=(2, 8, 8, 5)),
+            r"fields has shape \(40, 2, 8, 8, 4\), not \(N, 2, 8, 8, 5\)",
+        ),
+        (restated(shape=(1, 8, 8, 4)), r"shape \(1, 8, 8, 4\) do not fit 2 channels"),
+        (restated(shape=(2, 8, 8)), r"shape \(2, 8, 8\) do not fit 2 channels"),
+        (restated(kind="image"), "images is missing"),
+        (restated(grid=None), "without a grid are not of this layout"),
+        (restated(kind="shower"), "with a grid are not of this layout"),
+    ],
+)
+def test_native_files_that_contradict_themselves(tmp_path, field_file, change, message):
+    path = tmp_path / "x.h5"
+    path.write_bytes(field_file.read_bytes())
+    with h5py.File(path, "a") as file:
+        change(file)
+    with pytest.raises(InputError, match=message):
+        Dataset(path)
+    (finding,) = [f for f in check(path) if f.severity == "error"]
+    assert "cannot be read" not in finding.what
+
+
+def test_only_showers_have_a_geometry(field_file):
+    with pytest.raises(InputError, match="only showers have a geometry, this file has fields"):
+        Dataset(field_file, geometry=geometries.calogan())

@@ -1,7 +1,10 @@
 """How public data sets arrange their HDF5 files: one module a layout, found by its keys.
 
-A layout module has ``NAME``, ``recognises``, ``read_spec``, ``read``, ``create`` and ``write``; to
-add one, write it and enter it in `LAYOUTS`.
+A layout module has ``NAME``, ``KINDS`` (of samples) and ``recognises``; ``outline`` (the spec
+before any value is read), ``columns`` and ``optional`` (the data sets of such samples);
+``read_spec``, ``read`` and ``read_conditions``; ``create`` and ``write``.  One of showers also has
+``ENERGY``, ``UNITS``, ``DEPOSIT_LIMITS`` and ``read_energies``, which `check` looks at.  To add
+one, write it and enter it in `LAYOUTS`.
 """
 
 from types import ModuleType
@@ -9,12 +12,12 @@ from types import ModuleType
 import h5py
 
 from emulators.config import nearest
-from emulators.data.layouts import calochallenge, calogan
+from emulators.data.layouts import calochallenge, calogan, native
 from emulators.errors import InputError
 
 __all__ = ["LAYOUTS", "find_layout"]
 
-LAYOUTS: dict[str, ModuleType] = {m.NAME: m for m in (calogan, calochallenge)}
+LAYOUTS: dict[str, ModuleType] = {m.NAME: m for m in (calogan, calochallenge, native)}
 
 
 def find_layout(file: h5py.File, name: str | None = None) -> ModuleType:

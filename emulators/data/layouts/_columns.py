@@ -1,8 +1,8 @@
-"""What the shower layouts share: columns of an HDF5 file and the spec drawn from them."""
+"""What layouts share: columns of an HDF5 file and the spec drawn from them."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from emulators.data.spec import Condition, SampleSpec, ShowerGeometry
+from emulators import __version__
+from emulators.data.spec import Column, Condition, SampleSpec
 from emulators.errors import InputError
 
 FORMAT, FORMAT_VERSION = "emulators", 1
@@ -22,19 +23,24 @@ def chunk_rows(spec: SampleSpec) -> int:
     return 1 << max(0, min(10, int(math.log2(max(1, 2**20 / (4 * math.prod(spec.shape)))))))
 
 
-def create_column(
-    file: h5py.File,
-    key: str,
-    shape: tuple[int, ...],
-    rows: int,
-    *,
-    units: str,
-    description: str,
-    axes: str,
-    dtype: str = "f4",
-) -> None:
-    """Create a data set of ``shape``, ``rows`` samples a chunk, that says what is in it."""
-    column = file.create_dataset(
+def nbytes(column: Column) -> int:
+    """Return the bytes of one entry."""
+    return np.dtype(column.dtype).itemsize * math.prod(column.shape)
+
+
+def create_columns(file: h5py.File, columns: Mapping[str, Column], n: int, rows: int) -> None:
+    """Create data sets of ``n`` entries, ``rows`` of them a chunk, that say what is in them."""
+    for key, column in columns.items():
+        made = create_dataset(file, key, (n, *column.shape), np.dtype(column.dtype), rows)
+        axes = ", ".join(("sample", *column.axes))
+        made.attrs.update(units=column.unit, description=column.description, axes=axes)
+
+
+def create_dataset(
+    file: h5py.File, key: str, shape: tuple[int, ...], dtype: npt.DTypeLike, rows: int
+) -> h5py.Dataset:
+    """Create one compressed data set, ``rows`` samples a chunk."""
+    return file.create_dataset(
         key,
         shape,
         dtype,
@@ -44,7 +50,14 @@ def create_column(
         compression_opts=COMPRESSION,
         shuffle=True,
     )
-    column.attrs.update(units=units, description=description, axes=axes)
+
+
+def copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
+    """Copy all of ``source`` to rows from ``start``, as it is stored: it costs no compression."""
+    rest = (0,) * (source.ndim - 1)
+    for row in range(0, len(source), source.chunks[0]):
+        mask, chunk = source.id.read_direct_chunk((row, *rest))
+        target.id.write_direct_chunk((start + row, *rest), chunk, mask)
 
 
 def read_column(file: h5py.File, key: str, rows: slice) -> npt.NDArray[Any]:
@@ -59,45 +72,83 @@ def single(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return values.astype(np.float32, copy=False)
 
 
-def matches(file: h5py.File, columns: Mapping[str, tuple[int, ...]]) -> bool:
-    """Return whether the file has these columns of floats; one of width one may lack its axis."""
-    return all(
-        isinstance(file.get(key), h5py.Dataset)
-        and bool(file[key].shape)
-        and (file[key].shape[1:] == shape or (shape == (1,) and file[key].ndim == 1))
-        and file[key].dtype.kind == "f"
-        for key, shape in columns.items()
+def matches(dataset: Any, column: Column) -> bool:
+    """Return whether this is a data set of such floats; one of width one may lack its axis."""
+    return (
+        isinstance(dataset, h5py.Dataset)
+        and bool(dataset.shape)
+        and (dataset.shape[1:] == column.shape or (column.shape == (1,) and dataset.ndim == 1))
+        and dataset.dtype.kind == np.dtype(column.dtype).kind
     )
 
 
-def differences(file: h5py.File, columns: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+def beside(file: h5py.File, own: Collection[str], n: int) -> dict[str, Column]:
+    """Return the data sets of ``n`` entries that say what they are, less the layout's ``own``."""
+    found = {}
+    for key in sorted(set(file) - set(own)):
+        dataset = file.get(key)  # None for a soft link to nothing
+        if not isinstance(dataset, h5py.Dataset) or not dataset.shape or len(dataset) != n:
+            continue
+        if {"units", "description"} <= set(dataset.attrs) and dataset.dtype.kind in "fiubS":
+            units, description, axes = (text(dataset, k) for k in ("units", "description", "axes"))
+            names = tuple(axes.split(", ")[1:])
+            found[key] = Column(dataset.shape[1:], units, description, names, dataset.dtype.str[1:])
+    return found
+
+
+def differences(file: h5py.File, columns: Mapping[str, Column]) -> dict[str, str]:
     """Return in words how each of the file's columns that differs from these does so."""
     words = {}
-    for key, shape in columns.items():
-        column = file.get(key)
-        if matches(file, {key: shape}):
+    for key, column in columns.items():
+        dataset = file.get(key)
+        if matches(dataset, column):
             continue
-        if not isinstance(column, h5py.Dataset):
+        if not isinstance(dataset, h5py.Dataset):
             words[key] = "is missing"
-        elif column.dtype.kind != "f":
-            words[key] = f"holds {column.dtype}, not floating-point numbers"
+        elif dataset.dtype.kind != (kind := np.dtype(column.dtype).kind):
+            wanted = "floating-point numbers" if kind == "f" else "a table"
+            words[key] = f"holds {dataset.dtype}, not {wanted}"
         else:
-            words[key] = f"has shape {column.shape}, not (N, {', '.join(map(str, shape))})"
+            words[key] = (
+                f"has shape {dataset.shape}, not ({', '.join(('N', *map(str, column.shape)))})"
+            )
     return words
 
 
-def require_columns(
-    file: h5py.File, columns: Mapping[str, tuple[int, ...]], geometry: ShowerGeometry
-) -> None:
+def require_columns(file: h5py.File, columns: Mapping[str, Column], spec: SampleSpec) -> None:
     """Raise InputError where the file's columns are not these."""
     if words := differences(file, columns):
         text = "; ".join(f"{key} {word}" for key, word in list(words.items())[:3])
-        raise InputError(f"{file.filename}: does not fit geometry '{geometry.name}': {text}")
+        asked = f"geometry '{spec.geometry.name}'" if spec.geometry else "its attribute 'spec'"
+        raise InputError(f"{file.filename}: does not fit {asked}: {text}")
+
+
+def native_attributes(spec: SampleSpec) -> dict[str, Any]:
+    """Return the root attributes that every file written here carries.
+
+    Fields, images and points also say in plain attributes what is the same for all samples: the
+    size of the box, the channels, and conditions that do not vary.
+    """
+    plain: dict[str, Any] = {}
+    if spec.kind != "shower":
+        plain = {c.name: c.minimum for c in spec.conditions if c.minimum == c.maximum}
+    if spec.grid:
+        size = "image_size" if spec.kind == "image" else "box_size"
+        plain |= {size: spec.grid.lengths, f"{size}_unit": spec.grid.unit}
+        plain |= {"channels": spec.grid.channels}
+    return plain | {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "written_by": f"emulators {__version__}",
+        "kind": spec.kind,
+        "layout": spec.layout,
+        "spec": json.dumps(spec.to_mapping()),
+    }
 
 
 def native_spec(file: h5py.File, layout: str) -> SampleSpec | None:
     """Return the spec that our own files carry, where it is for this layout."""
-    if _text(file, "format") != FORMAT or "spec" not in file.attrs:
+    if text(file, "format") != FORMAT or "spec" not in file.attrs:
         return None
     if (version := file.attrs.get("format_version")) != FORMAT_VERSION:
         raise InputError(
@@ -105,40 +156,39 @@ def native_spec(file: h5py.File, layout: str) -> SampleSpec | None:
             f"{FORMAT_VERSION}: update it, or remove the attribute 'format'"
         )
     try:
-        spec = SampleSpec.from_mapping(json.loads(_text(file, "spec")))
+        spec = SampleSpec.from_mapping(json.loads(text(file, "spec")))
     except (json.JSONDecodeError, InputError) as error:
         raise InputError(f"{file.filename}: attribute 'spec' is not readable: {error}") from None
     return spec if spec.layout == layout else None
 
 
 def shower_spec(
-    file: h5py.File,
-    layout: str,
-    geometry: ShowerGeometry,
-    energies: npt.NDArray[np.float64],
-    particle: str,
+    file: h5py.File, outline: SampleSpec, energies: npt.NDArray[np.float64]
 ) -> SampleSpec:
-    """Return the spec of a file of showers, from its own spec and its energies in GeV."""
+    """Return the spec of a file of showers: with its particle and its energies in GeV."""
     valid = energies[np.isfinite(energies) & (energies > 0)]
     if not len(valid):
         raise InputError(
             f"{file.filename}: none of its {len(energies)} incident energies is finite and positive"
         )
-    low, high = _outwards(valid.min(), down=True), _outwards(valid.max(), down=False)
-    energy = Condition("incident_energy", "GeV", low, high, "log")
-    spec = SampleSpec("shower", layout, (geometry.n_cells,), "MeV", (energy,), geometry, particle)
-    native = native_spec(file, layout)
-    if native is None:
-        return replace(spec, particle=_text(file, "particle") or particle)
-    spec = replace(spec, particle=native.particle)
-    stated = [c for c in native.conditions if (c.name, c.unit) == (energy.name, energy.unit)]
+    native = native_spec(file, outline.layout)
+    particle = native.particle if native else text(file, "particle") or outline.particle
+    stated = {(c.name, c.unit): c for c in native.conditions} if native else {}
+    energy = stated.get(("incident_energy", "GeV"))
     # The law that a file was made with says more than its extremes, as long as it is true.
-    covers = (
-        stated
-        and stated[0].minimum <= valid.min() * (1 + 1e-6)
-        and stated[0].maximum >= valid.max() * (1 - 1e-6)
-    )
-    return replace(spec, conditions=(stated[0],)) if covers else spec
+    if energy is None or outside(energy, valid).any():
+        low, high = _outwards(valid.min(), down=True), _outwards(valid.max(), down=False)
+        energy = Condition("incident_energy", "GeV", low, high, "log")
+    return replace(outline, conditions=(energy,), particle=particle)
+
+
+def outside(stated: Condition, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return which values lie outside the stated range; NaN does not."""
+    low, high = stated.minimum, stated.maximum
+    # Single precision may round a value out of the range.
+    outside: npt.NDArray[np.bool_]
+    outside = (values < low - 1e-6 * abs(low)) | (values > high + 1e-6 * abs(high))
+    return outside
 
 
 def _outwards(value: float, down: bool) -> float:
@@ -149,6 +199,7 @@ def _outwards(value: float, down: bool) -> float:
     return round((math.floor if down else math.ceil)(scaled) * 10.0**-digits, max(digits, 0))
 
 
-def _text(file: h5py.File, name: str) -> str:
-    value = file.attrs.get(name, "")
+def text(thing: h5py.File | h5py.Dataset, name: str) -> str:
+    """Return an attribute of a file or a data set as text; empty where there is none."""
+    value = thing.attrs.get(name, "")
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -15,17 +15,18 @@ import numpy.typing as npt
 from emulators.data import geometries
 from emulators.data.layouts._columns import (
     chunk_rows,
-    create_column,
+    create_columns,
     native_spec,
     read_column,
     require_columns,
     shower_spec,
     single,
 )
-from emulators.data.spec import MEV_PER_GEV, Samples, SampleSpec, ShowerGeometry
+from emulators.data.spec import MEV_PER_GEV, Column, Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 NAME = "calochallenge"
+KINDS = ("shower",)
 ENERGY = "incident_energies"  # the key of the incident energies
 UNITS = "incident_energies and showers in MeV"
 # Voxels are divided by the sampling fraction: at low energy their sum may exceed the incident one.
@@ -35,13 +36,17 @@ DATA_SETS = {368: ("1-photons", "photon"), 533: ("1-pions", "pion")} | {
 }  # fmt: skip
 
 
-def columns(geometry: ShowerGeometry) -> dict[str, tuple[int, ...]]:
-    """Return the keys that a file must have and the shape of one sample in each."""
-    return {ENERGY: (1,), "showers": (geometry.n_cells,)}
+def columns(spec: SampleSpec) -> dict[str, Column]:
+    """Return the data sets that a file must have."""
+    deposits = "energy deposited in the voxels, layer after layer"
+    return {
+        ENERGY: Column((1,), "MeV", "incident energy", ("1",), "f8"),
+        "showers": Column(spec.shape, "MeV", deposits, ("voxel",)),
+    }
 
 
-def optional(geometry: ShowerGeometry) -> dict[str, tuple[int, ...]]:
-    """Return the keys that a file may have beside them: none."""
+def optional(spec: SampleSpec) -> dict[str, Column]:
+    """Return the data sets that a file may have beside them: none."""
     return {}
 
 
@@ -50,11 +55,19 @@ def recognises(file: h5py.File) -> bool:
     return all(isinstance(file.get(k), h5py.Dataset) for k in (ENERGY, "showers"))
 
 
-def geometry_of(file: h5py.File, geometry: ShowerGeometry | None = None) -> ShowerGeometry:
-    """Return the given geometry, else the file's own, else the data set's with as many voxels."""
+def outline(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSpec:
+    """Return the spec without its conditions.
+
+    In the given geometry, else the file's own, else that of the data set with as many voxels.
+    """
     native = native_spec(file, NAME)
-    if known := geometry or (native and native.geometry):
-        return known
+    geometry = geometry or (native and native.geometry) or _known(file)
+    particles = {f"calochallenge-{name}": particle for name, particle in DATA_SETS.values()}
+    particle = particles.get(geometry.name, "")
+    return SampleSpec("shower", NAME, (geometry.n_cells,), "MeV", (), geometry, particle)
+
+
+def _known(file: h5py.File) -> ShowerGeometry:
     shape = file["showers"].shape
     if len(shape) != 2 or shape[1] not in DATA_SETS:
         raise InputError(
@@ -71,11 +84,9 @@ def read_energies(file: h5py.File, rows: slice) -> npt.NDArray[np.float64]:
 
 def read_spec(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSpec:
     """Return what the samples of this file are; InputError where the voxels do not fit."""
-    geometry = geometry_of(file, geometry)
-    require_columns(file, columns(geometry), geometry)
-    particles = {f"calochallenge-{name}": particle for name, particle in DATA_SETS.values()}
-    particle = particles.get(geometry.name, "")
-    return shower_spec(file, NAME, geometry, read_energies(file, slice(None)), particle)
+    spec = outline(file, geometry)
+    require_columns(file, columns(spec), spec)
+    return shower_spec(file, spec, read_energies(file, slice(None)))
 
 
 def read_conditions(
@@ -93,16 +104,7 @@ def read(file: h5py.File, spec: SampleSpec, rows: slice) -> Samples:
 
 def create(file: h5py.File, spec: SampleSpec, n: int) -> None:
     """Create the data sets for ``n`` samples."""
-    rows = chunk_rows(spec)
-    create_column(
-        file, ENERGY, (n, 1), rows,
-        units="MeV", description="incident energy", axes="sample, 1", dtype="f8",
-    )  # fmt: skip
-    create_column(
-        file, "showers", (n, *spec.shape), rows,
-        units="MeV", description="energy deposited in the voxels, layer after layer",
-        axes="sample, voxel",
-    )  # fmt: skip
+    create_columns(file, columns(spec), n, chunk_rows(spec))
 
 
 def write(file: h5py.File, spec: SampleSpec, start: int, samples: Samples) -> None:

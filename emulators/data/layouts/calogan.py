@@ -17,30 +17,40 @@ import numpy.typing as npt
 from emulators.data import geometries
 from emulators.data.layouts._columns import (
     chunk_rows,
-    create_column,
+    create_columns,
     native_spec,
     read_column,
     require_columns,
     shower_spec,
     single,
 )
-from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
+from emulators.data.spec import Column, Samples, SampleSpec, ShowerGeometry
 
 NAME = "calogan"
+KINDS = ("shower",)
 ENERGY = "energy"  # the key of the incident energies
 UNITS = "energy in GeV, layers in MeV"
 # Deposits are not calibrated: above the incident energy they are doubtful, further up wrong.
 DEPOSIT_LIMITS = (1.001, 1.1)
 
 
-def columns(geometry: ShowerGeometry) -> dict[str, tuple[int, ...]]:
-    """Return the keys that a file must have and the shape of one sample in each."""
-    return {ENERGY: (1,), **{f"layer_{i}": layer.shape for i, layer in enumerate(geometry.layers)}}
+def columns(spec: SampleSpec) -> dict[str, Column]:
+    """Return the data sets that a file must have."""
+    assert spec.geometry is not None
+    layers = {
+        f"layer_{i}": Column(
+            layer.shape, "MeV", f"energy deposited in the cells of {layer.name}", layer.axes
+        )
+        for i, layer in enumerate(spec.geometry.layers)
+    }
+    return {ENERGY: Column((1,), "GeV", "incident energy", ("1",)), **layers}
 
 
-def optional(geometry: ShowerGeometry) -> dict[str, tuple[int, ...]]:
-    """Return the keys that a file may have beside them."""
-    return {"overflow": (len(geometry.layers),)}
+def optional(spec: SampleSpec) -> dict[str, Column]:
+    """Return the data sets that a file may have beside them."""
+    assert spec.geometry is not None
+    outside = "energy deposited outside the cells; 0 where it is not known"
+    return {"overflow": Column((len(spec.geometry.layers),), "MeV", outside, ("layer",))}
 
 
 def recognises(file: h5py.File) -> bool:
@@ -48,10 +58,11 @@ def recognises(file: h5py.File) -> bool:
     return all(isinstance(file.get(k), h5py.Dataset) for k in (ENERGY, "layer_0"))
 
 
-def geometry_of(file: h5py.File, geometry: ShowerGeometry | None = None) -> ShowerGeometry:
-    """Return the given geometry, else the file's own, else CaloGAN's."""
+def outline(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSpec:
+    """Return the spec less its conditions: in the given geometry, the file's own or CaloGAN's."""
     native = native_spec(file, NAME)
-    return geometry or (native and native.geometry) or geometries.calogan()
+    geometry = geometry or (native and native.geometry) or geometries.calogan()
+    return SampleSpec("shower", NAME, (geometry.n_cells,), "MeV", (), geometry)
 
 
 def read_energies(file: h5py.File, rows: slice) -> npt.NDArray[np.float64]:
@@ -61,9 +72,9 @@ def read_energies(file: h5py.File, rows: slice) -> npt.NDArray[np.float64]:
 
 def read_spec(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSpec:
     """Return what the samples of this file are; InputError where the layers do not fit."""
-    geometry = geometry_of(file, geometry)
-    require_columns(file, columns(geometry), geometry)
-    return shower_spec(file, NAME, geometry, read_energies(file, slice(None)), "")
+    spec = outline(file, geometry)
+    require_columns(file, columns(spec), spec)
+    return shower_spec(file, spec, read_energies(file, slice(None)))
 
 
 def read_conditions(
@@ -85,23 +96,7 @@ def read(file: h5py.File, spec: SampleSpec, rows: slice) -> Samples:
 
 def create(file: h5py.File, spec: SampleSpec, n: int) -> None:
     """Create the data sets for ``n`` samples."""
-    assert spec.geometry is not None
-    rows, layers = chunk_rows(spec), spec.geometry.layers
-    create_column(
-        file, ENERGY, (n, 1), rows,
-        units="GeV", description="incident energy", axes="sample, 1",
-    )  # fmt: skip
-    for i, layer in enumerate(layers):
-        create_column(
-            file, f"layer_{i}", (n, *layer.shape), rows,
-            units="MeV", description=f"energy deposited in the cells of {layer.name}",
-            axes=", ".join(("sample", *layer.axes)),
-        )  # fmt: skip
-    create_column(
-        file, "overflow", (n, len(layers)), rows,
-        units="MeV", description="energy deposited outside the cells; 0 where it is not known",
-        axes="sample, layer",
-    )  # fmt: skip
+    create_columns(file, columns(spec) | optional(spec), n, chunk_rows(spec))
 
 
 def write(file: h5py.File, spec: SampleSpec, start: int, samples: Samples) -> None:
