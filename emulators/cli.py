@@ -1,127 +1,34 @@
 """The command line: each verb parses, calls, prints."""
 
-import inspect
 import logging
 import os
-import re
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from emulators import __version__
+from emulators.commands import PATH, Commands, Count, Echo, examples, numbered_run, print_once
 from emulators.errors import InputError
 
 __all__ = ["cli", "main"]
 
-_PATH = click.Path(path_type=Path)  # whether it exists is checked where it is opened
-_BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
 
-
-class _Echo(logging.Handler):
-    """Progress that the library logs, as plain lines on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
-
-
-class _Commands(click.Group):
-    """A group whose errors are one line each, and whose exit codes say what went wrong."""
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs["standalone_mode"] = False
-        try:
-            code = super().main(*args, **kwargs)
-        except click.UsageError as error:
-            where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
-            _fail(error.format_message().rstrip(".") + where, _BAD_INPUT)
-        except click.ClickException as error:
-            _fail(error.format_message(), error.exit_code)
-        except click.Abort:
-            sys.exit(_INTERRUPTED)
-        sys.exit(code if isinstance(code, int) else 0)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except KeyboardInterrupt:
-            raise click.Abort from None
-        except Exception as error:
-            if ctx.params.get("debug"):
-                raise
-            if isinstance(error, InputError):
-                _fail(str(error), _BAD_INPUT)
-            if isinstance(error, RuntimeError | OSError | MemoryError):
-                _fail(str(error) or type(error).__name__, _FAILED)
-            name = type(error).__name__
-            _fail(f"{name}: {error}; a bug: please report what --debug prints", _FAILED)
-
-
-def _fail(message: str, code: int) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    sys.exit(code)
-
-
-class _Count(click.ParamType[int]):
-    """How many: 1000, 1_000_000 or 1e6."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            number = float(str(value).replace("_", ""))
-        except ValueError:
-            number = -1.0
-        if not (number >= 1 and number == int(number)):
-            self.fail(f"{value!r} is not a whole number of at least 1, such as 100000 or 1e5")
-        return int(number)
-
-
-def _examples(*lines: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Put examples below the help text of a verb."""
-
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        text = "\n".join(f"  {line}" for line in lines)
-        function.__doc__ = f"{inspect.getdoc(function)}\n\n\b\nExamples:\n{text}"
-        return function
-
-    return add
-
-
-def _print_once(text: object) -> None:
-    """Print, but by the first process of torchrun alone."""
-    if os.environ.get("RANK", "0") == "0":
-        click.echo(text)
-
-
-def _numbered_run(recipe: Path) -> Path:
-    """Return the first folder ``runs/<recipe>-<number>`` that is not taken."""
-    taken = [
-        int(match[1])
-        for folder in Path("runs").glob(f"{recipe.stem}-*")
-        if (match := re.fullmatch(rf"{re.escape(recipe.stem)}-(\d+)", folder.name))
-    ]
-    return Path("runs") / f"{recipe.stem}-{max(taken, default=0) + 1}"
-
-
-@click.group("emulators", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("emulators", cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="emulators")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error, and debug messages.")
 def cli(debug: bool) -> None:
     """Replace a slow physics simulation by a trained GAN, and know how good the replacement is.
 
-    Files are HDF5 in the layout of the simulation (CaloGAN, CaloChallenge). Units: deposited
-    energies in MeV, incident energies on the command line in GeV.
+    Files are HDF5 in the layout of the simulation (CaloGAN, CaloChallenge, native fields and
+    images). Units: deposits in MeV, incident energies on the command line in GeV, boxes in Mpc/h.
     """
     logger = logging.getLogger("emulators")
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
-    if not any(isinstance(handler, _Echo) for handler in logger.handlers):
-        logger.addHandler(_Echo())
+    if not any(isinstance(handler, Echo) for handler in logger.handlers):
+        logger.addHandler(Echo())
 
 
 @cli.group(cls=click.Group)
@@ -145,30 +52,33 @@ def _geometry(binning: tuple[str, str] | None) -> Any:
 
 
 @data.command("info", short_help="Say what a file holds.")
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 @_layout
 @_binning
-@_examples(
+@examples(
     "emulators data info photons.h5",
     "emulators data info my_pions.hdf5 --binning binning_my_pions.xml pion",
 )
 def data_info(file: Path, layout: str | None, binning: tuple[str, str] | None) -> None:
-    """Say what FILE holds: layout, cells (mm), conditions with their ranges (GeV), deposits."""
+    """Say what FILE holds: layout, cells (mm), conditions with their ranges (GeV), mean values.
+
+    Where FILE came from a simulation: what the samples cost, in CPU seconds.
+    """
     from emulators.data.describe import describe
 
     click.echo(describe(file, layout, _geometry(binning)))
 
 
 @data.command("check", short_help="Look for what is wrong with a file.")
-@click.argument("file", type=_PATH)
+@click.argument("file", type=PATH)
 @_layout
 @_binning
-@_examples(
+@examples(
     "emulators data check photons.h5",
     "emulators data check photons.h5 --layout calogan || echo do not train on it",
 )
 def data_check(file: Path, layout: str | None, binning: tuple[str, str] | None) -> None:
-    """Look for what is wrong with FILE: NaN, negative or impossible energies, shapes, units.
+    """Look for what is wrong with FILE: NaN, negative or impossible values, shapes, units.
 
     Energies are expected in the units of the layout: CaloGAN has deposits in MeV and incident
     energies in GeV, CaloChallenge has MeV for both. Prints one line a finding, with the first rows
@@ -187,16 +97,17 @@ def data_check(file: Path, layout: str | None, binning: tuple[str, str] | None) 
 
 
 @data.command("convert", short_help="Copy samples, in another layout if asked.")
-@click.argument("source", type=_PATH)
-@click.argument("target", type=_PATH)
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
 @click.option("--layout", help="Layout to write: calogan, calochallenge; default: the source's.")
 @click.option("--rows", metavar="FROM:TO", help="Which samples, e.g. 0:4000; default: all.")
-@click.option("--attributes", type=_PATH, metavar="TOML", help="What TARGET says of its origin.")
+@click.option("--attributes", type=PATH, metavar="TOML", help="What TARGET says of its origin.")
 @_binning
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
-@_examples(
+@examples(
     "emulators data convert photons.h5 photons-mev.h5 --layout calochallenge",
     "emulators data convert photons.h5 first-4000.h5 --rows 0:4000 --attributes origin.toml",
+    "emulators data convert deep-fields.h5 first.fits --rows 0:1",
 )
 def data_convert(
     source: Path,
@@ -209,25 +120,32 @@ def data_convert(
 ) -> None:
     """Copy the samples of SOURCE to TARGET: float32, compressed, with geometry and units.
 
-    In another layout if asked: incident energies become GeV or MeV as it wants them.
+    In another layout if asked: incident energies become GeV or MeV as it wants them. Images go to
+    FITS with their sky coordinates where TARGET ends in .fits.
     """
     from emulators.config import load_toml
     from emulators.data.convert import convert
+    from emulators.data.fits import write_fits
 
+    if target.suffix == ".fits":
+        if layout or attributes or binning:
+            raise click.UsageError("FITS files take no --layout, --attributes or --binning")
+        click.echo(write_fits(source, target, rows, overwrite=overwrite))
+        return
     said = load_toml(attributes) if attributes else None
     options: dict[str, Any] = {"rows": rows, "geometry": _geometry(binning), "attributes": said}
     click.echo(convert(source, target, layout, **options, overwrite=overwrite))
 
 
 @data.command("split", short_help="Cut a file into train, validation and test.")
-@click.argument("file", type=_PATH)
-@click.option("-o", "--output", type=_PATH, required=True, help="Folder for the three files.")
+@click.argument("file", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the three files.")
 @click.option("--validation", default=0.05, show_default=True, help="Fraction of the samples.")
 @click.option("--test", default=0.25, show_default=True, help="Fraction of the samples.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the split.")
 @_binning
 @click.option("--overwrite", is_flag=True, help="Replace the files if they exist.")
-@_examples(
+@examples(
     "emulators data split photons.h5 -o photons/",
     "emulators data split photons.h5 -o photons/ --validation 0.1 --test 0.5 --seed 3",
 )
@@ -242,7 +160,8 @@ def data_split(
 ) -> None:
     """Split FILE at random into a training, a validation and a test file; units stay (MeV, GeV).
 
-    With the default fractions and seed the rows are those that a training takes for each.
+    Samples of one simulation (slices of a box) stay together. With the default fractions and seed
+    the rows are those that a training takes for each.
     """
     from emulators.data.convert import split
 
@@ -252,13 +171,60 @@ def data_split(
         click.echo(path)
 
 
-@cli.command("train", short_help="Train an emulator as a recipe says.")
-@click.argument("recipe", type=_PATH, required=False)
+@cli.command("simulate", short_help="Run a reference simulation into a file.")
+@click.argument("recipe", type=PATH, required=False)
+@click.option("--preset", metavar="NAME", help="A recipe that ships; see: emulators list.")
+@click.option("-n", "n", type=Count(), help="How many samples; default: as the recipe says.")
+@click.option("-o", "--output", type=PATH, help="HDF5 file to write.")
+@click.option("--seed", default=0, show_default=True, help="Simulation i depends on (seed, i).")
+@click.option("--processes", type=Count(), default=1, show_default=True, help="Run at once.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
-@click.option("--run", type=_PATH, help="Folder to write; default: runs/<recipe>-<number>.")
-@click.option("--resume", type=_PATH, metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
+@click.option("--dry-run", is_flag=True, help="Check everything, time some, estimate the rest.")
+@examples(
+    "emulators simulate --preset calogan-photons -n 10000 --processes 2 -o photons.h5",
+    "emulators simulate --preset cosmic-web -n 100 --seed 1 --dry-run",
+    "emulators simulate my-calorimeter.toml --set simulator.energy=50 -o 50GeV.h5",
+)
+def simulate(
+    recipe: Path | None,
+    preset: str | None,
+    n: int | None,
+    output: Path | None,
+    seed: int,
+    processes: int,
+    settings: Sequence[str],
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Run a reference simulation as RECIPE (a TOML file) or a preset says.
+
+    Geant4 showers (deposits in MeV, incident energies in GeV), N-body boxes (Mpc/h), deep fields,
+    or toys; each beside its cost in CPU seconds. The extras geant4, nbody and sky install the
+    codes. An interrupted command goes on where it stopped when it is given again.
+    """
+    from emulators.simulators import campaign
+    from emulators.simulators.recipe import read_simulation
+
+    if (recipe is None) == (preset is None):
+        raise click.UsageError("give a RECIPE or --preset NAME")
+    if output is None and not dry_run:
+        raise click.UsageError("say where to write: -o OUTPUT (or ask for a --dry-run)")
+    plan = read_simulation(preset or recipe or "", settings, preset=preset is not None)
+    if output is None or dry_run:
+        click.echo(campaign.estimate(plan, n, seed=seed, processes=processes))
+        return
+    options: dict[str, Any] = {"seed": seed, "processes": processes, "overwrite": overwrite}
+    click.echo(campaign.simulate_file(plan, output, n, **options, progress=True))
+
+
+@cli.command("train", short_help="Train an emulator as a recipe says.")
+@click.argument("recipe", type=PATH, required=False)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
+@click.option("--run", type=PATH, help="Folder to write; default: runs/<recipe>-<number>.")
+@click.option("--resume", type=PATH, metavar="RUN", help="Go on with an interrupted run.")
 @click.option("--dry-run", is_flag=True, help="Check everything and time a few steps.")
-@_examples(
+@examples(
     "emulators train photons.toml --set training.minutes=30 --set data.path=photons.h5",
     "emulators train --resume runs/photons-1 --set training.samples=2e7",
     "torchrun --nproc-per-node 4 -m emulators.cli train photons.toml --run runs/photons",
@@ -283,30 +249,30 @@ def train(
             raise click.UsageError(
                 "--resume takes no RECIPE, --run or --dry-run: the run has its own"
             )
-        _print_once(loop.resume(resume, settings, progress=True))
+        print_once(loop.resume(resume, settings, progress=True))
         return
     if recipe is None:
         raise click.UsageError("give a RECIPE, or --resume RUN")
     plan = read_recipe(recipe, settings)
     if dry_run:
-        _print_once(loop.dry_run(plan))
+        print_once(loop.dry_run(plan))
         return
     if run is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise click.UsageError("several processes need one folder: give --run")
-    _print_once(loop.train(plan, run or _numbered_run(recipe), progress=True))
+    print_once(loop.train(plan, run or numbered_run(recipe), progress=True))
 
 
 @cli.command("generate", short_help="Generate samples into a file.")
 @click.argument("emulator")
-@click.option("-n", "n", type=_Count(), help="How many samples: 100000, 100_000 or 1e5.")
-@click.option("-o", "--output", type=_PATH, required=True, help="HDF5 file to write.")
+@click.option("-n", "n", type=Count(), help="How many samples: 100000, 100_000 or 1e5.")
+@click.option("-o", "--output", type=PATH, required=True, help="HDF5 file to write.")
 @click.option("--energy", metavar="GEV", help="One energy, 50, or a law, 1:100:log|linear; GeV.")
-@click.option("--conditions", type=_PATH, help="HDF5 file whose conditions are taken in order.")
+@click.option("--conditions", type=PATH, help="HDF5 file whose conditions are taken in order.")
 @click.option("--seed", default=0, show_default=True, help="Sample i depends on (seed, i) alone.")
 @click.option("--allow-extrapolation", is_flag=True, help="Accept energies outside training.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option("--device", help="cpu, cuda, cuda:1 ...; default: a GPU where there is one.")
-@_examples(
+@examples(
     "emulators generate photon-showers -n 100000 --energy 1:100:log -o showers.h5",
     "emulators generate runs/photons-1 -n 1e6 --energy 50 --seed 7 -o showers-50GeV.h5",
     "emulators generate photon-showers --conditions photons.h5 -o same-energies.h5",
@@ -349,17 +315,17 @@ def generate(
 
 
 @cli.command("benchmark", short_help="Measure how far samples are from a reference.")
-@click.argument("generated", type=_PATH)
-@click.argument("reference", type=_PATH)
-@click.option("-o", "--output", type=_PATH, required=True, help="Folder for the report.")
+@click.argument("generated", type=PATH)
+@click.argument("reference", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="Folder for the report.")
 @click.option("--emulator", help="Emulator to time; default: the one that GENERATED names.")
 @click.option("--seeds", default=3, show_default=True, help="Classifiers trained, each view.")
 @click.option(
     "--preset", default="fast", show_default=True, help="Classifier: fast, calochallenge."
 )
-@click.option("--max-samples", type=_Count(), help="Use at most so many showers of each file.")
+@click.option("--max-samples", type=Count(), help="Use at most so many showers of each file.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
-@_examples(
+@examples(
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/",
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --emulator runs/photons-1",
 )
@@ -396,17 +362,21 @@ def benchmark(
     click.echo(output / "report.html")
 
 
-@cli.command("list", short_help="List the pretrained emulators.")
-@_examples("emulators list", "emulators list | grep photon")
+@cli.command("list", short_help="List pretrained emulators and simulation presets.")
+@examples("emulators list", "emulators list | grep photon")
 def list_() -> None:
-    """List the pretrained emulators that are installed."""
+    """List the pretrained emulators, and the presets of reference simulations."""
     from emulators import pretrained
+    from emulators.simulators.recipe import presets
 
-    known = pretrained.available()
-    for name, summary in known.items():
-        click.echo(f"{name:20}  {summary}")
-    if not known:
-        click.echo("no pretrained emulators are installed")
+    named = {
+        "pretrained emulators": pretrained.available(),
+        "presets of emulators simulate": presets(),
+    }
+    for heading, known in named.items():
+        click.echo(heading if known else f"no {heading} are installed")
+        for name, summary in known.items():
+            click.echo(f"  {name:20}  {summary}")
 
 
 def main() -> None:

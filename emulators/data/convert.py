@@ -17,7 +17,7 @@ from emulators.data.layouts._columns import chunk_rows
 from emulators.data.spec import Samples, ShowerGeometry
 from emulators.errors import InputError
 
-__all__ = ["convert", "split"]
+__all__ = ["convert", "parse_rows", "split"]
 
 
 def convert(
@@ -58,7 +58,7 @@ def convert(
         layout is unknown or for other samples, the rows do not exist, or the target exists.
     """
     dataset = Dataset(source, geometry=geometry)
-    chosen = _parse_rows(rows, dataset)
+    chosen = parse_rows(rows, dataset)
     said = {
         "source": dataset.path.name,
         "source_sha256": dataset.sha256,
@@ -183,7 +183,8 @@ def _refuse_bad(dataset: Dataset, samples: Samples, rows: npt.NDArray[np.int64])
         )
 
 
-def _parse_rows(rows: str | slice | None, dataset: Dataset) -> slice:
+def parse_rows(rows: str | slice | None, dataset: Dataset) -> slice:
+    """Return rows as a slice with both ends; InputError where they are not among the file's."""
     n = len(dataset)
     if isinstance(rows, str):
         try:

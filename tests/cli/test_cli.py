@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import emulators.cli
+import emulators.commands
 from emulators import Dataset, __version__, pretrained
 from emulators.cli import cli
 
@@ -86,7 +86,9 @@ def test_list(emulator_file, tmp_path, monkeypatch):
     assert "no pretrained" in run("list").output
     (tmp_path / "photon-showers.pt").write_bytes(emulator_file.read_bytes())
     (tmp_path / "photon-showers.md").write_text("# Card\n\nPhotons, 1 to 100 GeV.\n")
-    assert run("list").output.split(maxsplit=1) == ["photon-showers", "Photons, 1 to 100 GeV.\n"]
+    lines = run("list").output.splitlines()
+    assert lines[1].split(maxsplit=1) == ["photon-showers", "Photons, 1 to 100 GeV."]
+    assert any(line.split()[0] == "calogan-photons" for line in lines[2:])
 
 
 def recipe(path, data):
@@ -143,7 +145,7 @@ def test_debug_shows_the_traceback(monkeypatch):
 def test_only_the_first_process_prints(monkeypatch):
     monkeypatch.setenv("RANK", "1")
     with CliRunner().isolation() as (out, *_):
-        emulators.cli._print_once("done")
+        emulators.commands.print_once("done")
         assert out.getvalue() == b""
 
 

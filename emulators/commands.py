@@ -1,0 +1,111 @@
+"""How the command line speaks: one line an error, exit codes, counts, examples."""
+
+import inspect
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from emulators.errors import InputError
+
+__all__ = ["PATH", "Commands", "Count", "Echo", "examples", "numbered_run", "print_once"]
+
+PATH = click.Path(path_type=Path)  # whether it exists is checked where it is opened
+_BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
+
+
+class Echo(logging.Handler):
+    """Progress that the library logs, as plain lines on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        click.echo(self.format(record), err=True)
+
+
+class Commands(click.Group):
+    """A group whose errors are one line each, and whose exit codes say what went wrong."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and leave with an exit code that says how it went."""
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except click.UsageError as error:
+            where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
+            _fail(error.format_message().rstrip(".") + where, _BAD_INPUT)
+        except click.ClickException as error:
+            _fail(error.format_message(), error.exit_code)
+        except click.Abort:
+            sys.exit(_INTERRUPTED)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; whatever it raises becomes one line."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except KeyboardInterrupt:
+            raise click.Abort from None
+        except Exception as error:
+            if ctx.params.get("debug"):
+                raise
+            if isinstance(error, InputError):
+                _fail(str(error), _BAD_INPUT)
+            if isinstance(error, RuntimeError | OSError | MemoryError):
+                _fail(str(error) or type(error).__name__, _FAILED)
+            name = type(error).__name__
+            _fail(f"{name}: {error}; a bug: please report what --debug prints", _FAILED)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(code)
+
+
+class Count(click.ParamType[int]):
+    """How many: 1000, 1_000_000 or 1e6."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number; a usage error where it is none."""
+        try:
+            number = float(str(value).replace("_", ""))
+        except ValueError:
+            number = -1.0
+        if not (number >= 1 and number == int(number)):
+            self.fail(f"{value!r} is not a whole number of at least 1, such as 100000 or 1e5")
+        return int(number)
+
+
+def examples(*lines: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Put examples below the help text of a verb."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        text = "\n".join(f"  {line}" for line in lines)
+        function.__doc__ = f"{inspect.getdoc(function)}\n\n\b\nExamples:\n{text}"
+        return function
+
+    return add
+
+
+def print_once(text: object) -> None:
+    """Print, but by the first process of torchrun alone."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(text)
+
+
+def numbered_run(recipe: Path) -> Path:
+    """Return the first folder ``runs/<recipe>-<number>`` that is not taken."""
+    taken = [
+        int(match[1])
+        for folder in Path("runs").glob(f"{recipe.stem}-*")
+        if (match := re.fullmatch(rf"{re.escape(recipe.stem)}-(\d+)", folder.name))
+    ]
+    return Path("runs") / f"{recipe.stem}-{max(taken, default=0) + 1}"

@@ -1,0 +1,1 @@
+"""Reference simulations that run from here: the samples that emulators learn from."""
