@@ -206,7 +206,7 @@ class Estimate:
     def __str__(self) -> str:
         hours = self.samples * self.seconds_per_sample / 3600
         low, high = (hours * (1 + s * self.error / self.seconds_per_sample) for s in (-1, 1))
-        cost = f"{self.seconds_per_sample:.3g} ± {self.error:.1g} CPU seconds each"
+        cost = f"{self.seconds_per_sample:.3g} ± {self.error:.2g} CPU seconds each"
         return (
             f"{self.samples:,} samples: {cost} ({self.tried} tried), {_duration(hours)} in all "
             f"({_duration(low)} to {_duration(high)}), about {_duration(hours / self.processes)} "
@@ -222,7 +222,7 @@ def estimate(
     processes: int = 1,
     patience: float = 20.0,
 ) -> Estimate:
-    """Check everything, run simulations for ``patience`` seconds (two at least), and extrapolate.
+    """Check everything, run simulations for ``patience`` seconds (four at least), and extrapolate.
 
     Writes nothing.
     """
@@ -239,7 +239,7 @@ def estimate(
                 raise RuntimeError(f"simulation {outcome.index} failed: {outcome.result.reason}")
             began = began or time.perf_counter()  # the first one waits for the simulator to start
             costs.append(outcome.seconds / simulator.samples())
-            if time.perf_counter() - began > patience and len(costs) >= 2:
+            if time.perf_counter() - began > patience and len(costs) >= 4:
                 break
     error = float(np.std(costs, ddof=1) / math.sqrt(len(costs))) if len(costs) > 1 else math.inf
     shapes = [simulator.spec().shape, *(c.shape for c in simulator.beside().values())]

@@ -1,7 +1,7 @@
 """The recipe of a simulation: which simulator with which settings, how many samples, which seed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,4 +80,9 @@ def read_simulation(
         table = load_toml(_PRESETS / f"{source}.toml")
     else:
         table = load_toml(source)
-    return build(SimulationRecipe, override(table, settings))
+    recipe = build(SimulationRecipe, override(table, settings))
+    changed = [s for s in settings if s.startswith("simulator.")]
+    # A title says what was simulated: it must not outlive a change of that.
+    return (
+        replace(recipe, title=f"{recipe.title} (with {', '.join(changed)})") if changed else recipe
+    )

@@ -253,6 +253,13 @@ def test_bad_requests(tmp_path, arguments, message):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_title_tells_of_changes():
+    assert "deep" in read_simulation("deep-field", preset=True).title.lower()
+    changed = read_simulation("deep-field", ["simulator.size=64", "samples=3"], preset=True)
+    assert changed.title.endswith("Deep Field (with simulator.size=64)")
+    assert changed.samples == 3
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
