@@ -136,8 +136,9 @@ def _cost(
     seconds: npt.NDArray[Any], spec: SampleSpec, conditions: dict[str, npt.NDArray[np.float32]]
 ) -> list[str]:
     """Say what the samples cost, and by the first condition that varies in up to four bins."""
-    mean, hours = seconds.mean(dtype=np.float64), seconds.sum(dtype=np.float64) / 3600
-    lines = [_row("reference cost", f"{mean:.3g} CPU seconds a sample, {hours:.3g} hours in all")]
+    mean, total = seconds.mean(dtype=np.float64), seconds.sum(dtype=np.float64)
+    in_all = f"{total / 3600:.3g} hours" if total > 3600 else f"{total:.3g} seconds"
+    lines = [_row("reference cost", f"{mean:.3g} CPU seconds a sample, {in_all} in all")]
     for c in [c for c in spec.conditions if c.minimum < c.maximum][:1]:
         values = conditions[c.name]
         if len(distinct := np.unique(values)) <= min(4, len(values) // 2):

@@ -254,7 +254,7 @@ def test_describe_fields(field_file, tmp_path):
         "redshift            0.5\n",
         f"counts              mean {fields.values[:, 0].mean():.4g}, standard deviation "
         f"{fields.values[:, 0].std():.4g}, 0 to {fields.values[:, 0].max():.4g} count",
-        "reference cost      20.5 CPU seconds a sample, 0.228 hours in all",
+        "reference cost      20.5 CPU seconds a sample, 820 seconds in all",
         "catalogue           (N, 3, 2) Mpc/h: halos, then NaN",
         "seconds             (N,) s: CPU time",
     ):
@@ -283,7 +283,7 @@ def test_cost_by_energy(tmp_path, write_showers, energies, words):
     with h5py.File(path, "a") as file:
         file["seconds"].attrs.update(units="s", description="CPU time")
     text = describe(path)
-    assert "reference cost      4 CPU seconds a sample, 0.01 hours in all" in text
+    assert "reference cost      4 CPU seconds a sample, 36 seconds in all" in text
     assert f"by incident_energy (GeV): {words}" in text
 
 
