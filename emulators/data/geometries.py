@@ -11,7 +11,7 @@ from emulators.config import nearest
 from emulators.data.spec import ReadoutLayer, ShowerGeometry
 from emulators.errors import InputError
 
-__all__ = ["calochallenge", "calogan", "from_binning_xml"]
+__all__ = ["calochallenge", "calogan", "from_binning_xml", "named"]
 
 # Radial edges (mm) and number of alpha bins of ATLAS's layers as CaloChallenge data set 1 bins
 # them: arXiv:2410.21611 and the published binning_dataset_1_{photons,pions}.xml.
@@ -77,6 +77,14 @@ def calochallenge(name: str) -> ShowerGeometry:
         known = [*ATLAS_LAYERS, *REGULAR_LAYERS]
         raise InputError(f"unknown CaloChallenge data set '{name}'{nearest(name, known)}")
     return ShowerGeometry(f"calochallenge-{name}", tuple(layers))
+
+
+def named(name: str) -> ShowerGeometry:
+    """Return ``calogan`` or ``calochallenge-<data set>``; InputError where it is neither."""
+    known = ["calogan", *(f"calochallenge-{n}" for n in (*ATLAS_LAYERS, *REGULAR_LAYERS))]
+    if name not in known:
+        raise InputError(f"unknown geometry '{name}'{nearest(name, known)}")
+    return calogan() if name == "calogan" else calochallenge(name.removeprefix("calochallenge-"))
 
 
 def from_binning_xml(path: str | Path, particle: str) -> ShowerGeometry:

@@ -21,11 +21,11 @@ import numpy as np
 from emulators import random
 from emulators.config import nearest
 from emulators.data import geometries
-from emulators.data.conditions import ConditionLaw, requested
-from emulators.data.spec import Column, Condition, ReadoutLayer, SampleSpec, ShowerGeometry
+from emulators.data.spec import Column, ReadoutLayer, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 from emulators.simulators import geant4_tables
 from emulators.simulators.base import Simulated, require, simulator
+from emulators.simulators.energies import Energy, incident_energy
 
 __all__ = ["Geant4", "Plate", "Readout", "Stack", "data_environment"]
 
@@ -136,7 +136,7 @@ class Geant4:
     """
 
     particle: str = "photon"
-    energy: float | str | tuple[float, ...] = "1:100:log"
+    energy: Energy = "1:100:log"
     stack: tuple[Stack, ...] = LEAD_ARGON
     readout: str | tuple[Readout, ...] = "calogan"
     half_width: float = 0.0
@@ -182,7 +182,7 @@ class Geant4:
             raise ValueError(f"impact {self.impact} mm is beside the block")
         if self.deposits == "active" and not any(p.active for s in self.stack for p in s.plates):
             raise ValueError("deposits = 'active', but no plate is active")
-        self.law()
+        incident_energy(self.energy)
 
     @cached_property
     def geometry(self) -> ShowerGeometry:
@@ -190,12 +190,7 @@ class Geant4:
         if not isinstance(self.readout, str):
             layers = tuple(readout.layer(i) for i, readout in enumerate(self.readout))
             return ShowerGeometry("custom", layers)
-        if self.readout == "calogan":
-            return geometries.calogan()
-        name = self.readout.removeprefix("calochallenge-")
-        if self.readout != f"calochallenge-{name}":
-            raise ValueError(f"readout '{self.readout}'{nearest(self.readout, ['calogan'])}")
-        return geometries.calochallenge(name)
+        return geometries.named(self.readout)
 
     @property
     def depth(self) -> float:
@@ -207,16 +202,9 @@ class Geant4:
         """How far the cells reach across the axis, mm."""
         return max(layer.edges[1][-1] for layer in self.geometry.layers)
 
-    def law(self) -> ConditionLaw:
-        """Return how incident energies are drawn; a list as it stands."""
-        wide = Condition("incident_energy", "GeV", 1e-3, 1e6, "log")
-        return requested((wide,), {"incident_energy": self.energy})
-
     def spec(self) -> SampleSpec:
         """Return the showers' spec: deposits in MeV, incident energy in GeV."""
-        (law,) = self.law().laws
-        scale: Literal["linear", "log"] = "linear" if law.scale == "linear" else "log"
-        energy = Condition("incident_energy", "GeV", law.minimum, law.maximum, scale)
+        energy, _ = incident_energy(self.energy)
         cells = (self.geometry.n_cells,)
         return SampleSpec(
             "shower", self.layout, cells, "MeV", (energy,), self.geometry, self.particle
@@ -294,12 +282,11 @@ class Geant4:
         require("geant4_pybind", "geant4", "simulator 'geant4'")
         from emulators.simulators.geant4_run import Run
 
-        run, law = Run(self), self.law()
+        run, (_, draw) = Run(self), incident_energy(self.energy)
         columns = {*self.beside(), *(["overflow"] if self.layout == "calogan" else [])}
 
         def simulate(i: int) -> Simulated:
-            row = i % (law.length or i + 1)  # a list of energies comes round again
-            energy = law.draw(seed, row, row + 1)["incident_energy"]
+            energy = draw(seed, i)
             stream = random.stream(seed, "shower", i)
             x, y, theta, phi = (
                 float(stream.uniform(*v)) if isinstance(v, tuple) else v

@@ -17,12 +17,11 @@ import numpy.typing as npt
 from scipy.special import gammainc
 
 from emulators import random
-from emulators.config import nearest
 from emulators.data import geometries
-from emulators.data.conditions import ConditionLaw, requested
-from emulators.data.spec import MEV_PER_GEV, Column, Condition, SampleSpec, ShowerGeometry
+from emulators.data.spec import MEV_PER_GEV, Column, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 from emulators.simulators.base import Simulated, simulator
+from emulators.simulators.energies import Energy, incident_energy
 
 __all__ = ["LEAD_ARGON", "TUNGSTEN_SILICON", "Medium", "Plate", "ToyShower", "sandwich"]
 
@@ -145,7 +144,7 @@ class ToyShower:
     """
 
     particle: Literal["photon", "electron"] = "photon"
-    energy: float | str | tuple[float, ...] = "1:100:log"
+    energy: Energy = "1:100:log"
     geometry: str | ShowerGeometry = "calogan"
     medium: Medium | None = None
 
@@ -161,12 +160,7 @@ class ToyShower:
         """The geometry, where it is given by name too."""
         if isinstance(self.geometry, ShowerGeometry):
             return self.geometry
-        known = ["calogan", "calochallenge-2", "calochallenge-3"]
-        if self.geometry not in known:
-            raise ValueError(f"geometry '{self.geometry}'{nearest(self.geometry, known)}")
-        if self.geometry == "calogan":
-            return geometries.calogan()
-        return geometries.calochallenge(self.geometry.removeprefix("calochallenge-"))
+        return geometries.named(self.geometry)
 
     @property
     def filling(self) -> Medium:
@@ -174,24 +168,15 @@ class ToyShower:
         silicon = self.readout.name.startswith("calochallenge")
         return self.medium or (TUNGSTEN_SILICON if silicon else LEAD_ARGON)
 
-    @property
-    def law(self) -> ConditionLaw:
-        """How incident energies are drawn; a list comes round again."""
-        asked: Any = list(self.energy) if isinstance(self.energy, tuple) else self.energy
-        wide = Condition("incident_energy", "GeV", 1e-3, 1e6, "log")
-        return requested((wide,), {"incident_energy": asked})
-
     def spec(self) -> SampleSpec:
         """Return the showers' spec: deposits in MeV, incident energy in GeV."""
-        (law,) = self.law.laws
+        energy, _ = incident_energy(self.energy)
         least = LEAST_Y * self.filling.critical_energy / MEV_PER_GEV
-        if law.minimum < least:
+        if energy.minimum < least:
             raise InputError(
-                f"energy: {law.minimum:g} GeV is below {least:.2g} GeV, where the parametrisation "
-                f"ends in this medium"
+                f"energy: {energy.minimum:g} GeV is below {least:.2g} GeV, where the "
+                "parametrisation ends in this medium"
             )
-        scale: Literal["linear", "log"] = "linear" if law.scale == "linear" else "log"
-        energy = Condition("incident_energy", "GeV", law.minimum, law.maximum, scale)
         layout = "calogan" if self.readout.layers[0].axes == ("x", "y") else "calochallenge"
         shape = (self.readout.n_cells,)
         return SampleSpec("shower", layout, shape, "MeV", (energy,), self.readout, self.particle)
@@ -219,14 +204,12 @@ class ToyShower:
 
     def start(self, seed: int) -> Callable[[int], Simulated]:
         """Cut the depth into steps; return what throws shower ``i``."""
-        medium, law, readout = self.filling, self.law, self.readout
-        length = law.length or 0
+        medium, readout, (_, draw) = self.filling, self.readout, incident_energy(self.energy)
         layers, depths = _steps(readout, STEP * medium.radiation_length)
         depths /= medium.radiation_length
 
         def simulate(i: int) -> Simulated:
-            turn = i % length if length else i
-            energy = law.draw(seed, turn, turn + 1)["incident_energy"]
+            energy = draw(seed, i)
             stream = random.stream(seed, "shower", i)
             begin = stream.exponential(CONVERSION_LENGTH) if self.particle == "photon" else 0.0
             steps, deposits, r = _spots(
