@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,31 +22,16 @@ from emulators.config import nearest
 from emulators.data import geometries
 from emulators.data.spec import Column, ReadoutLayer, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
-from emulators.simulators import geant4_tables
 from emulators.simulators.base import Simulated, require, simulator
 from emulators.simulators.energies import Energy, incident_energy
+from emulators.simulators.geant4_tables import DATA_SETS, data_environment
 
-__all__ = ["Geant4", "Plate", "Readout", "Stack", "data_environment"]
+__all__ = ["Geant4", "Plate", "Readout", "Stack"]
 
 log = logging.getLogger(__name__)
 
 PARTICLES = {"photon": "gamma", "electron": "e-", "positron": "e+"}
 HADRONS = {"pion": "pi+", "proton": "proton", "kaon": "kaon+", "neutron": "neutron"}
-# Every variable must lead to some folder; those marked are what hadronic physics reads.
-DATA_SETS = {
-    "G4LEDATA": ("G4EMLOW", True),
-    "G4ENSDFSTATEDATA": ("G4ENSDFSTATE", True),
-    "G4LEVELGAMMADATA": ("PhotonEvaporation", True),
-    "G4PARTICLEXSDATA": ("G4PARTICLEXS", True),
-    "G4SAIDXSDATA": ("G4SAIDDATA", True),
-    "G4NEUTRONHPDATA": ("G4NDL", False),
-    "G4RADIOACTIVEDATA": ("RadioactiveDecay", False),
-    "G4PIIDATA": ("G4PII", False),
-    "G4REALSURFACEDATA": ("RealSurface", False),
-    "G4ABLADATA": ("G4ABLA", False),
-    "G4INCLDATA": ("G4INCL", False),
-    "G4CHANNELINGDATA": ("G4CHANNELING", False),
-}
 Range = float | tuple[float, float]
 
 
@@ -299,30 +283,3 @@ class Geant4:
             return Simulated(found["cells"][None], {"incident_energy": energy}, beside)
 
         return simulate
-
-
-def data_environment() -> tuple[dict[str, str], set[str]]:
-    """Return where Geant4 is to find its data, and which of its own data sets are installed.
-
-    Those that the user has (``G4LEDATA`` and so on, ``GEANT4_DATA_DIR``, or where geant4-pybind
-    keeps its downloads) are taken; for the others there are the derived tables, or an empty folder.
-    With these variables set geant4-pybind neither asks nor downloads when it is imported.
-    """
-    folders = [Path.home() / ".geant4_pybind"]
-    if "GEANT4_DATA_DIR" in os.environ:
-        folders.insert(0, Path(os.environ["GEANT4_DATA_DIR"]))
-    found = {}
-    for variable, (name, _) in DATA_SETS.items():
-        stated = [Path(os.environ[variable])] if variable in os.environ else []
-        kept = [path for folder in folders for path in sorted(folder.glob(f"{name}[0-9]*"))]
-        if existing := [path for path in (*stated, *kept) if path.is_dir()]:
-            found[variable] = str(existing[0])
-    shipped = {
-        "G4LEDATA": geant4_tables.FOLDER / "G4EMLOW",
-        "G4ENSDFSTATEDATA": geant4_tables.FOLDER / "ENSDFSTATE",
-    }
-    empty = geant4_tables.FOLDER / "empty"
-    environment = {v: str(shipped.get(v, empty)) for v in DATA_SETS} | found
-    own = str(geant4_tables.FOLDER)
-    stock = {v for v, path in found.items() if not path.startswith(own)}
-    return environment | {"GEANT4_DATA_DIR": str(folders[0]) if stock else own}, stock

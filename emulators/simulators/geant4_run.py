@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from emulators.data.spec import ReadoutLayer
 from emulators.errors import InputError
-from emulators.simulators import geant4_tables
-from emulators.simulators.geant4 import HADRONS, PARTICLES, Geant4, data_environment
+from emulators.simulators.geant4 import HADRONS, PARTICLES, Geant4
+from emulators.simulators.geant4_tables import available, data_environment
 
 __all__ = ["Run"]
 
@@ -255,7 +255,7 @@ def _material(name: str) -> Any:
     if "G4LEDATA" in data_environment()[1]:
         return material
     charges = {round(e.GetZ()): str(e.GetName()) for e in material.GetElementVector()}
-    if missing := [symbol for z, symbol in charges.items() if z not in geant4_tables.available()]:
+    if missing := [symbol for z, symbol in charges.items() if z not in available()]:
         raise InputError(
             f"material '{name}' has {', '.join(missing)}, for which there are no derived tables: "
             "install Geant4's own data (G4LEDATA), or see data/geant4/README.md for how to add it"

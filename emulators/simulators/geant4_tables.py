@@ -1,13 +1,14 @@
-"""Small tables with which Geant4's electromagnetic physics runs without its own data sets.
+"""Where Geant4 finds its data: its own, or small tables with which its electromagnetic part runs.
 
-They ship as package data in `FOLDER`, made by `make_tables` from two public sources, and serve
-photons, electrons and positrons in materials of `ELEMENTS`. What is approximate, the licences and
-the figures of a comparison are in ``data/geant4/README.md``.
+The tables ship as package data in `FOLDER`, made by `make_tables` from two public sources. They
+serve photons, electrons and positrons in materials of `ELEMENTS`. What is approximate, the licences
+and the figures of a comparison are in ``data/geant4/README.md``.
 """
 
 import argparse
 import importlib
 import itertools
+import os
 import shutil
 import zipfile
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from emulators.errors import InputError
 
-__all__ = ["ELEMENTS", "FOLDER", "available", "make_tables"]
+__all__ = ["DATA_SETS", "ELEMENTS", "FOLDER", "available", "data_environment", "make_tables"]
 
 Array = npt.NDArray[Any]
 
@@ -36,6 +37,22 @@ ELEMENTS: dict[int, str] = {
     92: "U",
 }
 # fmt: on
+
+# Every variable must lead to some folder; those marked are what hadronic physics reads.
+DATA_SETS = {
+    "G4LEDATA": ("G4EMLOW", True),
+    "G4ENSDFSTATEDATA": ("G4ENSDFSTATE", True),
+    "G4LEVELGAMMADATA": ("PhotonEvaporation", True),
+    "G4PARTICLEXSDATA": ("G4PARTICLEXS", True),
+    "G4SAIDXSDATA": ("G4SAIDDATA", True),
+    "G4NEUTRONHPDATA": ("G4NDL", False),
+    "G4RADIOACTIVEDATA": ("RadioactiveDecay", False),
+    "G4PIIDATA": ("G4PII", False),
+    "G4REALSURFACEDATA": ("RealSurface", False),
+    "G4ABLADATA": ("G4ABLA", False),
+    "G4INCLDATA": ("G4INCL", False),
+    "G4CHANNELINGDATA": ("G4CHANNELING", False),
+}
 
 AVOGADRO = 6.02214076e23
 HIGHEST = 100.0  # MeV; above it the photoelectric cross section is continued as 1/E
@@ -58,6 +75,33 @@ Changed: the format.
 None of Geant4's own data are in these files.
 """
 EMPTY = "For those variables of Geant4 that must name some folder.\n"
+
+
+def data_environment() -> tuple[dict[str, str], set[str]]:
+    """Return where Geant4 is to find its data, and which of its own data sets are installed.
+
+    Those that the user has (``G4LEDATA`` and so on, ``GEANT4_DATA_DIR``, or where geant4-pybind
+    keeps its downloads) are taken; for the others there are the derived tables, or an empty folder.
+    With these variables set geant4-pybind neither asks nor downloads when it is imported.
+    """
+    folders = [Path.home() / ".geant4_pybind"]
+    if "GEANT4_DATA_DIR" in os.environ:
+        folders.insert(0, Path(os.environ["GEANT4_DATA_DIR"]))
+    found = {}
+    for variable, (name, _) in DATA_SETS.items():
+        stated = [Path(os.environ[variable])] if variable in os.environ else []
+        kept = [path for folder in folders for path in sorted(folder.glob(f"{name}[0-9]*"))]
+        if existing := [path for path in (*stated, *kept) if path.is_dir()]:
+            found[variable] = str(existing[0])
+    shipped = {
+        "G4LEDATA": FOLDER / "G4EMLOW",
+        "G4ENSDFSTATEDATA": FOLDER / "ENSDFSTATE",
+    }
+    empty = FOLDER / "empty"
+    environment = {v: str(shipped.get(v, empty)) for v in DATA_SETS} | found
+    own = str(FOLDER)
+    stock = {v for v, path in found.items() if not path.startswith(own)}
+    return environment | {"GEANT4_DATA_DIR": str(folders[0]) if stock else own}, stock
 
 
 def available(folder: Path = FOLDER) -> set[int]:

@@ -7,7 +7,8 @@ import pytest
 
 from emulators.config import build
 from emulators.errors import InputError
-from emulators.simulators.geant4 import Geant4, Plate, Readout, Stack, data_environment
+from emulators.simulators.geant4 import Geant4, Plate, Readout, Stack
+from emulators.simulators.geant4_tables import data_environment
 from emulators.simulators.pool import Failure, run_simulations
 
 needs_geant4 = pytest.mark.skipif(
