@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -124,7 +125,7 @@ def run_simulations(
 def _serve(pipe: Connection, simulator: Simulator, seed: int, folder: str) -> None:
     tempfile.tempdir = folder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     try:
         simulate = simulator.start(seed)
     except InputError as error:
@@ -147,9 +148,10 @@ def _serve(pipe: Connection, simulator: Simulator, seed: int, folder: str) -> No
         pipe.send(Outcome(index, result, time.process_time() - began))
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: str) -> None:
     """Leave when the parent is gone, however it went: nobody waits for what is simulated here."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
