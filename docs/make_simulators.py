@@ -1,7 +1,7 @@
 """Simulate what docs/simulators.md shows, and draw its figures: ``python docs/make_simulators.py``.
 
 Samples go to the folder ``validation`` and are used again; figures go to ``docs/figures``.  All of
-it takes about an hour of one core; name the parts that are wanted: showers, fields, sky.
+it takes about a quarter of an hour of one core; name the parts to make: showers, fields, sky.
 """
 
 import math
@@ -156,7 +156,6 @@ def fields() -> None:
         k, modes = spectra[0][0], spectra[0][2]
         p = np.array([s[1] for s in spectra])
         mean, error = p.mean(0), p.std(0, ddof=1) / n**0.5
-        variance = np.sqrt(2 / modes / n)
         axes[0, 1].loglog(k, mean, color=colour, label=f"z = {value:g}")
         growth = float(growth_factor(cosmology, value)) ** 2
         theory = np.interp(k, linear[0], linear[1]) * growth
@@ -171,9 +170,8 @@ def fields() -> None:
             label=f"z = {value:g} / linear",
         )
         low = k < 0.15
-        weights = (theory[low] * variance[low]) ** -2
-        ratio = np.average(mean[low] / theory[low], weights=weights * theory[low] ** 2)
-        error = np.sum(weights * theory[low] ** 2) ** -0.5
+        ratio = np.average(mean[low] / theory[low], weights=modes[low])
+        error = np.sqrt(2 / (n * modes[low].sum()))
         print(f"z = {value:g}: P / linear = {ratio:.3f} +- {error:.3f} for k < 0.15")
         if value == 0:
             full = np.interp(k, *halofit)

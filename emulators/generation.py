@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from emulators import __version__
 from emulators.data.conditions import ConditionLaw
-from emulators.data.hdf5 import HDF5Writer
+from emulators.data.hdf5 import HDF5Writer, require_target
 from emulators.data.spec import SampleSpec
 from emulators.emulator import Emulator
 from emulators.errors import InputError
@@ -85,12 +85,7 @@ def generate_file(
         raise InputError("say how many samples (-n), or give a file of conditions")
     if n is not None and n < 1:
         raise InputError(f"n = {n}: at least one sample must be asked for")
-    if path.is_dir():
-        raise InputError(f"{path}: this is a folder; give the name of a file")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists; choose another name or allow it with --overwrite")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
+    require_target(path, overwrite)
     if device is not None:
         emulator.to(device)
     law = emulator.law(n, conditions, allow_extrapolation=allow_extrapolation)

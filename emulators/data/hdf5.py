@@ -41,6 +41,7 @@ __all__ = [
     "first_line",
     "native_attributes",
     "require_memory",
+    "require_target",
     "rows_at_once",
 ]
 
@@ -112,6 +113,16 @@ def require_memory(size: int, what: str) -> None:
             f"{what} takes {size / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB are free: "
             "read fewer rows at a time"
         )
+
+
+def require_target(path: Path, overwrite: bool) -> None:
+    """Raise InputError where a long job could not put its file in the end."""
+    if path.is_dir():
+        raise InputError(f"{path}: this is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists; choose another name or allow it with --overwrite")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}")
 
 
 def rows_at_once(columns: Sequence[h5py.Dataset]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from emulators import __version__
 from emulators.config import as_mapping
-from emulators.data.hdf5 import HDF5Writer
+from emulators.data.hdf5 import HDF5Writer, require_target
 from emulators.data.spec import Column, Samples
 from emulators.errors import InputError
 from emulators.simulators.base import Simulated, Simulator
@@ -83,10 +83,7 @@ def simulate_file(
     path, n = Path(path), recipe.samples if n is None else n
     if processes < 1:
         raise InputError(f"processes = {processes}: at least one is needed")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists; choose another name or allow it with --overwrite")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}")
+    require_target(path, overwrite)
     simulator = recipe.build()
     writer = HDF5Writer(
         path,

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -220,7 +221,7 @@ class Geant4:
 
     def attributes(self) -> Mapping[str, Any]:
         """Return code, data, cut and detector; InputError where they cannot be had."""
-        environment, stock = data_environment()
+        _, stock = data_environment()
         if self.particle in HADRONS:
             missing = [v for v, (_, needed) in DATA_SETS.items() if needed and v not in stock]
             if missing:
@@ -229,8 +230,7 @@ class Geant4:
                     "are not found: install them and set those variables, or choose photon, "
                     "electron or positron"
                 )
-        os.environ.update(environment)
-        require("geant4_pybind", "geant4", "simulator 'geant4'")
+        version = _import_geant4().G4VERSION_NUMBER
         materials = {p.material for s in self.stack for p in s.plates}
         if not all(name.startswith("G4_") for name in materials):
             raise InputError(f"materials are those of Geant4's NIST table (G4_Pb): {materials}")
@@ -243,13 +243,14 @@ class Geant4:
                 "that matters"
             )
         package = importlib.metadata.version("geant4-pybind")
+        release = f"{version // 100}.{version // 10 % 10}.{version % 10}"
         stack = "; ".join(
             f"{s.repeat} x ({', '.join(f'{p.thickness:g} mm {p.material}' for p in s.plates)})"
             for s in self.stack
         )
         counted = "all plates" if self.deposits == "all" else "active plates"
         return {
-            "generator": f"Geant4 11.4.1 through geant4-pybind {package}",
+            "generator": f"Geant4 {release} through geant4-pybind {package}",
             "geant4_data": used,
             "physics_list": self.physics_list if self.particle in PARTICLES else "FTFP_BERT",
             "production_cut": f"{self.cut:g} mm",
@@ -261,9 +262,7 @@ class Geant4:
 
     def start(self, seed: int) -> Callable[[int], Simulated]:
         """Build detector and physics in this process, which can be done once; return the gun."""
-        environment, _ = data_environment()
-        os.environ.update(environment)  # before the import, which else asks on stdin
-        require("geant4_pybind", "geant4", "simulator 'geant4'")
+        _import_geant4()
         from emulators.simulators.geant4_run import Run
 
         run, (_, draw) = Run(self), incident_energy(self.energy)
@@ -283,3 +282,10 @@ class Geant4:
             return Simulated(found["cells"][None], {"incident_energy": energy}, beside)
 
         return simulate
+
+
+def _import_geant4() -> ModuleType:
+    """Import Geant4's binding where it finds its data: else it asks for them on stdin."""
+    environment, _ = data_environment()
+    os.environ.update(environment)
+    return require("geant4_pybind", "geant4", "simulator 'geant4'")

@@ -38,7 +38,7 @@ class Outcome:
 
 
 class _Worker:
-    """One process, its end of a pipe, and the simulations it was sent, in order."""
+    """One process, its end of a pipe, and the simulation that it is at."""
 
     def __init__(self, simulator: Simulator, seed: int, folder: str) -> None:
         # Spawned: Geant4, numba and HDF5 are not to inherit a half-used parent.
@@ -49,10 +49,10 @@ class _Worker:
         )
         self.process.start()
         theirs.close()
-        self.sent: list[int] = []
+        self.index: int | None = None
 
     def send(self, index: int) -> None:
-        self.sent.append(index)
+        self.index = index
         with suppress(OSError):  # a process that has died is noticed where its outcome is awaited
             self.pipe.send(index)
 
@@ -74,27 +74,22 @@ def run_simulations(
 ) -> Generator[Outcome]:
     """Run simulations ``first``, ``first + 1``, ... until so many are successful; in order.
 
-    Every process has two at hand, so that none waits for the next.  A simulation that raises, or
-    whose process dies, becomes a `Failure`; a simulator that cannot start is an InputError.
+    A simulation that raises, or whose process dies, becomes a `Failure`; a simulator that cannot
+    start is an InputError.
     """
     processes = min(processes, wanted)
     following, due, failed = first, first, 0
     ready: dict[int, Outcome] = {}
-    again: list[int] = []
     # Temporary files of simulations that are cut short go with this folder.
     with tempfile.TemporaryDirectory(prefix="simulate-") as folder:
         workers = [_Worker(simulator, seed, folder) for _ in range(processes)]
         try:
             while due - first - failed < wanted:
-                for worker in sorted(workers, key=lambda w: len(w.sent)):
-                    while len(worker.sent) < 2:
-                        if again:
-                            worker.send(again.pop(0))
-                        elif following - first - failed < wanted and following < due + AHEAD:
-                            worker.send(following)
-                            following += 1
-                        else:
-                            break
+                for worker in workers:
+                    enough = following - first - failed >= wanted or following >= due + AHEAD
+                    if worker.index is None and not enough:
+                        worker.send(following)
+                        following += 1
                 pipes = {worker.pipe: worker for worker in workers}
                 for pipe in wait(list(pipes)):
                     assert isinstance(pipe, Connection)
@@ -102,16 +97,15 @@ def run_simulations(
                     try:
                         outcome = pipe.recv()
                     except (EOFError, OSError):
-                        # The one at work died; what it had at hand goes to another.
-                        lost, *rest = worker.sent
-                        outcome = Outcome(lost, Failure(worker.last_words()), 0.0)
-                        again = sorted(again + rest)
+                        reason = worker.last_words()
                         worker.stop()
                         workers[workers.index(worker)] = _Worker(simulator, seed, folder)
+                        if worker.index is None:  # it died with nothing to do
+                            continue
+                        outcome = Outcome(worker.index, Failure(reason), 0.0)
                     if isinstance(outcome, BaseException):
                         raise outcome
-                    if outcome.index in worker.sent:
-                        worker.sent.remove(outcome.index)
+                    worker.index = None
                     failed += isinstance(outcome.result, Failure)
                     ready[outcome.index] = outcome
                 while due in ready:

@@ -31,6 +31,7 @@ def fragile(tmp_path, monkeypatch):
             """
             import os
             import signal
+            import threading
             import time
             from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ def fragile(tmp_path, monkeypatch):
                 fails: tuple[int, ...] = ()
                 dies: tuple[int, ...] = ()
                 waits: tuple[int, ...] = ()
+                dies_idle: tuple[int, ...] = ()
                 rows: int = 1
                 needs: str = ""
 
@@ -67,6 +69,11 @@ def fragile(tmp_path, monkeypatch):
                         if i in self.waits:
                             open(f"{os.getpid()}.waits", "w").close()
                             time.sleep(600)
+                        if self.dies_idle and i not in self.dies_idle:
+                            time.sleep(1)
+                        if i in self.dies_idle:
+                            kill = os.kill, (os.getpid(), signal.SIGKILL)
+                            threading.Timer(0.2, *kill).start()
                         if i in self.fails:
                             raise ArithmeticError(f"no luck with {i}")
                         if i in self.dies:
@@ -107,6 +114,11 @@ def test_failures_and_deaths_cost_one_simulation_each(fragile, processes):
     assert failed[1] == "ArithmeticError: no luck with 1"
     assert failed[7] == "its process was killed by SIGKILL"
     assert all(o.result.values[0, 0] == o.index for o in found if o.index not in failed)
+
+
+def test_an_idle_process_may_die(fragile):
+    found = list(run_simulations(fragile(dies_idle=(0,)), 0, 0, 2, 2))
+    assert not [o for o in found if isinstance(o.result, Failure)]
 
 
 def test_a_simulator_that_cannot_start_is_bad_input(fragile):
@@ -244,7 +256,12 @@ def test_estimate(fragile, monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"n": 0}, "0 samples"), ({"processes": 0}, "processes = 0"), ({"path": "no/x.h5"}, "folder")],
+    [
+        ({"n": 0}, "0 samples"),
+        ({"processes": 0}, "processes = 0"),
+        ({"path": "no/x.h5"}, "there is no folder"),
+        ({"path": ".", "overwrite": True}, "this is a folder"),
+    ],
 )
 def test_bad_requests(tmp_path, arguments, message):
     path = tmp_path / arguments.pop("path", "x.h5")

@@ -64,10 +64,8 @@ def outline(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSp
         raise InputError(
             f"{file.filename}: only showers have a geometry, this file has {spec.kind}s"
         )
-    grid, wrong = (
-        spec.grid,
-        f"{file.filename}: attribute 'spec': {spec.kind}s of shape {spec.shape}",
-    )
+    grid = spec.grid
+    wrong = f"{file.filename}: attribute 'spec': {spec.kind}s of shape {spec.shape}"
     if spec.kind not in KINDS or (grid is None) != (spec.kind == "point"):
         raise InputError(f"{wrong} with{'' if grid else 'out'} a grid are not of this layout")
     if grid and (spec.shape[0], len(spec.shape) - 1) != (len(grid.channels), len(grid.axes)):
