@@ -10,7 +10,17 @@ from typing import Any
 import click
 
 from emulators import __version__
-from emulators.commands import PATH, Commands, Count, Echo, examples, numbered_run, print_once
+from emulators.commands import (
+    PATH,
+    Commands,
+    Count,
+    Echo,
+    conditions_of,
+    examples,
+    numbered_run,
+    print_once,
+    whole_numbers,
+)
 from emulators.errors import InputError
 
 __all__ = ["cli", "main"]
@@ -96,18 +106,34 @@ def data_check(file: Path, layout: str | None, binning: tuple[str, str] | None) 
     click.echo(f"{file}: no errors, {len(findings)} warnings")
 
 
-@data.command("convert", short_help="Copy samples, in another layout if asked.")
+@data.command("convert", short_help="Copy samples, in another layout if asked; cut fields.")
 @click.argument("source", type=PATH)
 @click.argument("target", type=PATH)
 @click.option("--layout", help="Layout to write: calogan, calochallenge; default: the source's.")
-@click.option("--rows", metavar="FROM:TO", help="Which samples, e.g. 0:4000; default: all.")
+@click.option("--rows", metavar="FROM:TO", help="Which of SOURCE's, e.g. 0:4000; default: all.")
 @click.option("--attributes", type=PATH, metavar="TOML", help="What TARGET says of its origin.")
 @_binning
+@click.option("--from", "origin", metavar="NAME", help="Public layout of SOURCE, e.g. kids, array.")
+@click.option("--key", help="Data set of SOURCE to read.")
+@click.option("--box", metavar="LENGTH", help='Width of its fields: 200 (Mpc/h), "5 deg".')
+@click.option("--unit", help="Unit of its fields: count, overdensity, none ...")
+@click.option("--channels", metavar="NAMES", help="Channels of its fields: counts,velocity.")
+@click.option("--periodic/--not-periodic", default=None, help="Whether its fields come round.")
+@click.option("--conditions", metavar="WHERE", help="Data set or file: params.txt:omega_m,h.")
+@click.option("--regions", type=int, help="Cut a huge cube into so many along each axis.")
+@click.option("--coarsen", type=int, help="Join so many cells along each axis into one.")
+@click.option("--slabs", type=int, help="Cut boxes into so many maps across each axis.")
+@click.option("--axes", help="Across which, e.g. xy; default: xyz.")
+@click.option("--smooth", type=float, metavar="CELLS", help="Smooth with a periodic Gaussian.")
+@click.option("--crop", type=int, help="Cut into pieces of so many cells a side.")
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists.")
 @examples(
     "emulators data convert photons.h5 photons-mev.h5 --layout calochallenge",
     "emulators data convert photons.h5 first-4000.h5 --rows 0:4000 --attributes origin.toml",
     "emulators data convert deep-fields.h5 first.fits --rows 0:1",
+    "emulators data convert Maps_Mcdm_IllustrisTNG_LH_z=0.00.npy dark-matter.h5",
+    "emulators data convert boxes.h5 maps.h5 --from array --key counts --box 200 --unit count "
+    "--periodic --conditions cosmology:omega_m,sigma_8 --slabs 16",
 )
 def data_convert(
     source: Path,
@@ -117,24 +143,35 @@ def data_convert(
     attributes: Path | None,
     binning: tuple[str, str] | None,
     overwrite: bool,
+    **words: Any,
 ) -> None:
     """Copy the samples of SOURCE to TARGET: float32, compressed, with geometry and units.
 
     In another layout if asked: incident energies become GeV or MeV as it wants them. Images go to
     FITS with their sky coordinates where TARGET ends in .fits.
+
+    Fields of public data sets (nbody_cubes, kids, cosmoflow, higan, feder, camels, map2map,
+    mustafa, or any array) become native files: SOURCE is a file, a folder or a quoted pattern.
+    Fields are cut as they are read, in the order of the options below; counts in joined cells are
+    summed, all else is averaged.
     """
     from emulators.config import load_toml
     from emulators.data.convert import convert
+    from emulators.data.cut import Cut
     from emulators.data.fits import write_fits
+    from emulators.data.sources import Told
 
+    given = {name: value for name, value in words.items() if value is not None}
     if target.suffix == ".fits":
-        if layout or attributes or binning:
-            raise click.UsageError("FITS files take no --layout, --attributes or --binning")
+        if layout or attributes or binning or given:
+            raise click.UsageError("FITS files take --rows and --overwrite alone")
         click.echo(write_fits(source, target, rows, overwrite=overwrite))
         return
-    said = load_toml(attributes) if attributes else None
-    options: dict[str, Any] = {"rows": rows, "geometry": _geometry(binning), "attributes": said}
-    click.echo(convert(source, target, layout, **options, overwrite=overwrite))
+    options: dict[str, Any] = {"rows": rows, "geometry": _geometry(binning)}
+    options["attributes"] = load_toml(attributes) if attributes else None
+    options |= {"origin": given.pop("origin", None), "overwrite": overwrite, "progress": True}
+    told, cut = ({k: v for k, v in given.items() if hasattr(c, k)} for c in (Told, Cut))
+    click.echo(convert(source, target, layout, **options, told=Told(**told), cut=Cut(**cut)))
 
 
 @data.command("split", short_help="Cut a file into train, validation and test.")
@@ -262,27 +299,40 @@ def train(
     print_once(loop.train(plan, run or numbered_run(recipe), progress=True))
 
 
-@cli.command("generate", short_help="Generate samples into a file.")
+@cli.command(
+    "generate",
+    short_help="Generate samples into a file.",
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="[OPTIONS] [--CONDITION VALUE]...",
+)
 @click.argument("emulator")
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="")
 @click.option("-n", "n", type=Count(), help="How many samples: 100000, 100_000 or 1e5.")
 @click.option("-o", "--output", type=PATH, required=True, help="HDF5 file to write.")
-@click.option("--energy", metavar="GEV", help="One energy, 50, or a law, 1:100:log|linear; GeV.")
+@click.option("--energy", metavar="GEV", help="Incident energy: 50, or a law, 1:100:log|linear.")
 @click.option("--conditions", type=PATH, help="HDF5 file whose conditions are taken in order.")
+@click.option("--cells", metavar="N[xN...]", help="Cells of a field, where not as in training.")
+@click.option("--periodic/--not-periodic", default=None, help="Whether a field comes round again.")
 @click.option("--seed", default=0, show_default=True, help="Sample i depends on (seed, i) alone.")
-@click.option("--allow-extrapolation", is_flag=True, help="Accept energies outside training.")
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
+@click.option("--allow-extrapolation", is_flag=True, help="Accept conditions outside training.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
 @click.option("--device", help="cpu, cuda, cuda:1 ...; default: a GPU where there is one.")
 @examples(
     "emulators generate photon-showers -n 100000 --energy 1:100:log -o showers.h5",
     "emulators generate runs/photons-1 -n 1e6 --energy 50 --seed 7 -o showers-50GeV.h5",
     "emulators generate photon-showers --conditions photons.h5 -o same-energies.h5",
+    "emulators generate runs/maps-1 -n 500 --omega-m 0.3 --sigma-8 0.6:1.0 -o maps.h5",
+    "emulators generate runs/maps-1 -n 1 --cells 4096 --sigma-8 0.8 -o large-map.h5",
 )
 def generate(
     emulator: str,
+    rest: Sequence[str],
     n: int | None,
     output: Path,
     energy: str | None,
     conditions: Path | None,
+    cells: str | None,
+    periodic: bool | None,
     seed: int,
     allow_extrapolation: bool,
     overwrite: bool,
@@ -290,22 +340,33 @@ def generate(
 ) -> None:
     """Generate samples with EMULATOR into a file of the layout that it was trained on.
 
-    EMULATOR is a pretrained name (see: emulators list), a file or a run folder. Incident energies
-    are in GeV, deposits are written in MeV. An interrupted command goes on where it stopped when
-    it is given again.
+    EMULATOR is a pretrained name (see: emulators list), a file or a run folder. Each of its
+    conditions is an option of its name; its value is a number or a law, and without it the trained
+    range is filled. Incident energies are in GeV, deposits are written in MeV, boxes in Mpc/h. An
+    interrupted command goes on where it stopped when it is given again.
     """
-    from emulators.emulator import load
     from emulators.generation import generate_file
+    from emulators.loading import load
 
-    if energy is not None and conditions is not None:
-        raise click.UsageError("give --energy or --conditions, not both")
+    if emulator.startswith("-"):
+        raise click.UsageError(f"give the EMULATOR first, then '{emulator}'")
     loaded = load(emulator, device)
+    asked = conditions_of(rest, [c.name for c in loaded.spec.conditions])
+    asked |= {"incident_energy": energy} if energy is not None else {}
+    if asked and conditions is not None:
+        raise click.UsageError(
+            "give conditions one by one (--energy ...) or --conditions, not both"
+        )
+    if cells is not None or periodic is not None:
+        size = loaded.spec.shape[1:]
+        wanted = size if cells is None else whole_numbers(cells, len(size))
+        loaded = loaded.on_grid(wanted, periodic=periodic)
     began = time.perf_counter()
     generate_file(
         loaded,
         n,
         output,
-        conditions=conditions or ({"incident_energy": energy} if energy else {}),
+        conditions=conditions or asked,
         seed=seed,
         overwrite=overwrite,
         allow_extrapolation=allow_extrapolation,
@@ -323,11 +384,12 @@ def generate(
 @click.option(
     "--preset", default="fast", show_default=True, help="Classifier: fast, calochallenge."
 )
-@click.option("--max-samples", type=Count(), help="Use at most so many showers of each file.")
+@click.option("--max-samples", type=Count(), help="Use at most so many samples of each file.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
 @examples(
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/",
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --emulator runs/photons-1",
+    "emulators benchmark maps.h5 web/web_test.h5 -o report/ --max-samples 1000",
 )
 def benchmark(
     generated: Path,
@@ -341,8 +403,9 @@ def benchmark(
 ) -> None:
     """Measure how far GENERATED is from REFERENCE, each metric with its floor and error.
 
-    Writes report.json, report.html and report.md to a folder and prints the verdict. REFERENCE
-    should be showers that no training saw. Energies in MeV (deposits) and GeV (incident).
+    For showers, and for density fields: maps or boxes. Writes report.json, report.html and
+    report.md to a folder and prints the verdict. REFERENCE should be samples that no training saw.
+    Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
     """
     from emulators.benchmarks.report import benchmark as measure
 

@@ -1,11 +1,12 @@
 """How the command line speaks: one line an error, exit codes, counts, examples."""
 
 import inspect
+import itertools
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,17 @@ import click
 
 from emulators.errors import InputError
 
-__all__ = ["PATH", "Commands", "Count", "Echo", "examples", "numbered_run", "print_once"]
+__all__ = [
+    "PATH",
+    "Commands",
+    "Count",
+    "Echo",
+    "conditions_of",
+    "examples",
+    "numbered_run",
+    "print_once",
+    "whole_numbers",
+]
 
 PATH = click.Path(path_type=Path)  # whether it exists is checked where it is opened
 _BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
@@ -82,6 +93,32 @@ class Count(click.ParamType[int]):
         if not (number >= 1 and number == int(number)):
             self.fail(f"{value!r} is not a whole number of at least 1, such as 100000 or 1e5")
         return int(number)
+
+
+def conditions_of(rest: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Return what is asked of each condition: ``--omega-m 0.3`` stands for ``omega_m``.
+
+    ``rest`` is what is left of a command line; a usage error where that is something else.
+    """
+    asked: dict[str, str] = {}
+    words = [part for word in rest for part in (word.split("=", 1) if word[:2] == "--" else [word])]
+    for option, value in itertools.zip_longest(words[::2], words[1::2]):
+        name = option.removeprefix("--").replace("-", "_")
+        if name not in names:
+            known = ", ".join(f"--{n.replace('_', '-')}" for n in names) or "it has none"
+            raise click.UsageError(f"'{option}' is neither an option nor a condition: {known}")
+        if value is None:
+            raise click.UsageError(f"{option} needs a value: a number or a law, such as 0.2:0.4")
+        asked[name] = value
+    return asked
+
+
+def whole_numbers(text: str, count: int) -> tuple[int, ...]:
+    """Return ``count`` whole numbers: ``512`` stands for all of them, ``512x512x64`` for three."""
+    parts = text.lower().split("x")
+    if not all(part.isdecimal() and int(part) for part in parts) or len(parts) not in (1, count):
+        raise click.UsageError(f"'{text}' is neither one number nor {count}, such as 512x512")
+    return tuple(int(part) for part in (parts * count if len(parts) == 1 else parts))
 
 
 def examples(*lines: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

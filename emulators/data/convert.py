@@ -1,5 +1,6 @@
-"""Files to files: another layout, a cut of the rows, a split into training, validation and test."""
+"""Files to files: another layout, a cut of the rows or the boxes, a split for training and test."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,17 +8,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from emulators.config import nearest
 from emulators.data.check import lowest
+from emulators.data.cut import Cut, Pieces, regions
 from emulators.data.dataset import Dataset
-from emulators.data.hdf5 import HDF5Writer
+from emulators.data.hdf5 import HDF5Reader, HDF5Writer, content_hash
 from emulators.data.layouts import LAYOUTS
-from emulators.data.layouts._columns import chunk_rows
-from emulators.data.spec import Samples, ShowerGeometry
+from emulators.data.layouts._columns import chunk_rows, native_attributes
+from emulators.data.sources import Source, Told, open_source
+from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 __all__ = ["convert", "parse_rows", "split"]
+
+BLOCK_BYTES = 1 << 24  # of samples, written at once
+HASHED_BYTES = 1 << 34  # larger sources are not hashed: it would take longer than to cut them
 
 
 def convert(
@@ -29,6 +36,10 @@ def convert(
     geometry: ShowerGeometry | None = None,
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    origin: str | None = None,
+    told: Told | None = None,
+    cut: Cut | None = None,
+    progress: bool = False,
 ) -> Path:
     """Copy samples into a new self-describing file, of another layout if asked.
 
@@ -36,20 +47,32 @@ def convert(
     Data sets beside the samples that say what they are (`Dataset.beside`) are copied as they are.
     The target appears when it is complete, or not at all.
 
+    Fields of public data sets (`emulators.data.sources`) become native files, and fields are cut
+    as they are read; the column ``simulation`` then says which samples belong together.
+
     Parameters
     ----------
     source, target
-        The files.
+        The files; the source of fields may be a folder or a pattern.
     layout
-        Layout of the target; by default the source's.
+        Layout of the target; by default the source's, and native for public fields.
     rows
-        Which rows, as ``"0:4000"`` or a slice; by default all.
+        Which rows, as ``"0:4000"`` or a slice; by default all. Of fields that are cut: which
+        entries of the source, or which of its regions.
     geometry
         Geometry of the source, where the file does not say it.
     attributes
         What the target's root should say beside what is copied from the source: origin, licence...
     overwrite
         Replace a target that exists.
+    origin
+        Public layout of the source, where it is not recognised: one of `sources.SOURCES`.
+    told
+        What the source of fields does not say: box, unit, channels, conditions.
+    cut
+        What is cut from each field.
+    progress
+        Show a progress bar on a terminal.
 
     Raises
     ------
@@ -57,15 +80,86 @@ def convert(
         The source is bad (also: one of its rows has NaN, negative deposits or energies), the
         layout is unknown or for other samples, the rows do not exist, or the target exists.
     """
-    dataset = Dataset(source, geometry=geometry)
-    chosen = parse_rows(rows, dataset)
-    said = {
-        "source": dataset.path.name,
-        "source_sha256": dataset.sha256,
+    path, target = Path(source), Path(target)
+    told, cut = told or Told(), cut or Cut()
+    ours = _our_layout(path)
+    if origin is None and not cut and not told.said and ours:
+        dataset = Dataset(path, geometry=geometry)
+        chosen = parse_rows(rows, dataset)
+        said = {
+            "source": dataset.path.name,
+            "source_sha256": dataset.sha256,
+            "source_rows": f"{chosen.start}:{chosen.stop}",
+        }
+        indices = np.arange(chosen.start, chosen.stop)
+        return _copy(dataset, indices, target, layout, {**said, **(attributes or {})}, overwrite)
+    if ours not in (None, "native"):
+        raise InputError(f"{path}: has showers of layout '{ours}': only fields are cut or told of")
+    if geometry is not None or layout not in (None, "native"):
+        raise InputError(f"{path}: fields have no geometry, and are written in layout 'native'")
+    fields = regions(open_source(path, origin, told), cut.regions)
+    return _import(fields, target, rows, cut, attributes or {}, overwrite, progress)
+
+
+def _our_layout(path: Path) -> str | None:
+    """Return the layout of a file that is written here too; None for all else."""
+    if not path.is_file() or path.suffix == ".npy":
+        return None
+    reader = HDF5Reader(path)
+    found = [name for name, module in LAYOUTS.items() if module.recognises(reader.file)]
+    reader.close()
+    return found[0] if found else None
+
+
+def _import(
+    source: Source,
+    target: Path,
+    rows: str | slice | None,
+    cut: Cut,
+    attributes: Mapping[str, Any],
+    overwrite: bool,
+    progress: bool,
+) -> Path:
+    """Cut fields into a native file."""
+    if target.exists() and source.path.exists() and target.samefile(source.path):
+        raise InputError(f"{target}: source and target are the same file")
+    chosen = _parse_rows(rows, source.path, len(source))
+    pieces = Pieces(source, cut)
+    said: dict[str, Any] = {
+        "source": source.path.name,
+        "source_layout": source.layout,
         "source_rows": f"{chosen.start}:{chosen.stop}",
     }
-    indices = np.arange(chosen.start, chosen.stop)
-    return _copy(dataset, indices, Path(target), layout, {**said, **(attributes or {})}, overwrite)
+    if source.path.is_file() and source.path.stat().st_size <= HASHED_BYTES:
+        said["source_sha256"] = content_hash(source.path)
+    if cut:
+        before = source.attributes.get("cut")
+        said["cut"] = f"{before}; then {cut}" if before else str(cut)
+    if cut.slabs:
+        said["slab_thickness"] = pieces.thickness
+    own = native_attributes(pieces.spec)
+    said = {k: v for k, v in source.attributes.items() if k not in own} | said | dict(attributes)
+    start, stop = chosen.start * pieces.each, chosen.stop * pieces.each
+    block = max(1, BLOCK_BYTES // (4 * math.prod(pieces.spec.shape)))
+    with (
+        HDF5Writer(
+            target,
+            pieces.spec,
+            stop - start,
+            attributes=said,
+            overwrite=overwrite,
+            beside=pieces.beside,
+        ) as writer,
+        tqdm(total=stop - start, unit=" samples", disable=None if progress else True) as bar,
+    ):
+        for first in range(start, stop, block):
+            last = min(first + block, stop)
+            samples, beside = pieces.read(first, last)
+            entries = np.arange(first, last) // pieces.each
+            _refuse_bad(source.path, pieces.spec, samples, entries, "entries")
+            writer.append(samples, beside)
+            bar.update(last - first)
+    return target
 
 
 def split(
@@ -158,7 +252,7 @@ def _copy(
         for start in range(0, len(rows), block):
             wanted = rows[start : start + block]
             samples = dataset.take(wanted)
-            _refuse_bad(dataset, samples, wanted)
+            _refuse_bad(dataset.path, dataset.spec, samples, wanted)
             extras = dataset.take_extras(wanted).items()
             writer.append(
                 samples,
@@ -167,25 +261,35 @@ def _copy(
     return target
 
 
-def _refuse_bad(dataset: Dataset, samples: Samples, rows: npt.NDArray[np.int64]) -> None:
+def _refuse_bad(
+    path: Path,
+    spec: SampleSpec,
+    samples: Samples,
+    rows: npt.NDArray[np.int64],
+    what: str = "rows",
+) -> None:
     values = samples.values.reshape(len(rows), -1)
     bad = ~np.isfinite(values).all(axis=1)
-    bad |= (samples.values < lowest(dataset.spec)).reshape(values.shape).any(axis=1)
+    bad |= (samples.values < lowest(spec)).reshape(values.shape).any(axis=1)
     for condition in samples.conditions.values():
         bad |= ~np.isfinite(condition)
-    if dataset.spec.kind == "shower":
+    if spec.kind == "shower":
         bad |= samples.conditions["incident_energy"] <= 0
     if bad.any():
-        first = ", ".join(map(str, rows[bad][:5]))
+        found = np.unique(rows[bad])
+        first = ", ".join(map(str, found[:5]))
         raise InputError(
-            f"{dataset.path}: {bad.sum()} rows with NaN, infinite or negative values "
+            f"{path}: {len(found)} {what} with NaN, infinite or negative values "
             f"(first: {first}): check the file, nothing was written"
         )
 
 
 def parse_rows(rows: str | slice | None, dataset: Dataset) -> slice:
     """Return rows as a slice with both ends; InputError where they are not among the file's."""
-    n = len(dataset)
+    return _parse_rows(rows, dataset.path, len(dataset))
+
+
+def _parse_rows(rows: str | slice | None, path: Path, n: int) -> slice:
     if isinstance(rows, str):
         try:
             start, stop = (int(part) if part else None for part in rows.split(":"))
@@ -194,5 +298,5 @@ def parse_rows(rows: str | slice | None, dataset: Dataset) -> slice:
         rows = slice(start, stop)
     first, last = (rows.start or 0, n if rows.stop is None else rows.stop) if rows else (0, n)
     if not 0 <= first < last <= n:
-        raise InputError(f"{dataset.path}: has {n} rows, rows {first}:{last} are not among them")
+        raise InputError(f"{path}: has {n} rows, rows {first}:{last} are not among them")
     return slice(first, last)

@@ -1,5 +1,6 @@
 """What layouts share: columns of an HDF5 file and the spec drawn from them."""
 
+import itertools
 import json
 import math
 from collections.abc import Collection, Mapping
@@ -14,6 +15,7 @@ from emulators import __version__
 from emulators.data.spec import Column, Condition, SampleSpec
 from emulators.errors import InputError
 
+LARGEST_CHUNK = 1 << 24  # bytes; a box of 512^3 would be a chunk of 512 MiB
 FORMAT, FORMAT_VERSION = "emulators", 1
 COMPRESSION = 4  # gzip; level 9 takes twenty times as long for files that are 4 % smaller
 
@@ -39,12 +41,12 @@ def create_columns(file: h5py.File, columns: Mapping[str, Column], n: int, rows:
 def create_dataset(
     file: h5py.File, key: str, shape: tuple[int, ...], dtype: npt.DTypeLike, rows: int
 ) -> h5py.Dataset:
-    """Create one compressed data set, ``rows`` samples a chunk."""
+    """Create one compressed data set, ``rows`` samples a chunk, or a piece of one large sample."""
     return file.create_dataset(
         key,
         shape,
         dtype,
-        chunks=(rows, *shape[1:]),
+        chunks=(rows, *_piece(shape[1:], np.dtype(dtype).itemsize)),
         maxshape=(None, *shape[1:]),  # so that a chunk may be longer than a short file
         compression="gzip",
         compression_opts=COMPRESSION,
@@ -52,10 +54,19 @@ def create_dataset(
     )
 
 
+def _piece(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return the shape of a piece of a sample that is a chunk: its longest sides are halved."""
+    piece = list(shape)
+    while math.prod(piece) * itemsize > LARGEST_CHUNK:
+        longest = piece.index(max(piece))
+        piece[longest] = -(-piece[longest] // 2)
+    return tuple(piece)
+
+
 def copy_chunks(source: h5py.Dataset, target: h5py.Dataset, start: int) -> None:
     """Copy all of ``source`` to rows from ``start``, as it is stored: it costs no compression."""
-    rest = (0,) * (source.ndim - 1)
-    for row in range(0, len(source), source.chunks[0]):
+    corners = (range(0, n, size) for n, size in zip(source.shape, source.chunks, strict=True))
+    for row, *rest in itertools.product(*corners):
         mask, chunk = source.id.read_direct_chunk((row, *rest))
         target.id.write_direct_chunk((start + row, *rest), chunk, mask)
 
