@@ -1,0 +1,225 @@
+"""Errors and floors by resampling whole simulations.
+
+Fields cut from one simulation share its large scales: they are drawn, and halved, together.
+``groups`` says which simulation each field is from; without it each field is its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from emulators.benchmarks.distances import Measurement
+from emulators.errors import InputError
+
+__all__ = ["Ratio", "compare", "measure_difference", "standard_error"]
+
+Array = npt.NDArray[np.float64]
+Groups = npt.NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How the mean of a statistic over generated fields compares with the reference's, by bin.
+
+    All arrays have shape ``(bins,)``.
+
+    Parameters
+    ----------
+    ratio, error
+        Mean of the generated over mean of the reference, and its standard deviation over bootstrap
+        resamplings of the simulations of both.
+    floor, floor_error
+        Mean and standard deviation of ``|ratio - 1|`` between two halves of the reference, over
+        random halvings: at half the number of simulations, so up to twice what ``|ratio - 1|`` is
+        without any difference.
+    generated, generated_error, reference, reference_error
+        The means, and their standard errors.
+    n
+        Fields generated, and of the reference.
+    simulations
+        Independent ones among them: of each.
+    """
+
+    ratio: Array
+    error: Array
+    floor: Array
+    floor_error: Array
+    generated: Array
+    generated_error: Array
+    reference: Array
+    reference_error: Array
+    n: tuple[int, int]
+    simulations: tuple[int, int]
+
+
+class _Sums:
+    """Sums of rows over each group, and how many rows it has."""
+
+    def __init__(self, values: npt.NDArray[Any], groups: Groups, what: str) -> None:
+        if groups is not None and len(groups) != len(values):
+            raise InputError(f"{what}: {len(values)} rows but {len(groups)} groups")
+        names = np.arange(len(values)) if groups is None else np.asarray(groups)
+        found, self.index = np.unique(names, return_inverse=True)
+        if len(found) < 2:
+            raise InputError(
+                f"{what}: {len(values)} fields of {len(found)} simulation: an error needs two or "
+                "more simulations; without groups each field counts as one"
+            )
+        self.size = np.bincount(self.index).astype(np.float64)
+        self.sums = np.zeros((len(found), values.shape[1]))
+        np.add.at(self.sums, self.index, values)
+
+    def mean(self, weights: npt.NDArray[Any]) -> Array:
+        """Return means ``(..., bins)`` in which groups count ``weights (..., groups)`` times."""
+        return np.asarray(weights @ self.sums / (weights @ self.size)[..., None])
+
+    def resampled(self, rng: np.random.Generator, resamplings: int) -> Array:
+        """Return the means of bootstrap resamplings of the groups, ``(resamplings, bins)``."""
+        n = len(self.size)
+        return self.mean(rng.multinomial(n, np.full(n, 1 / n), resamplings))
+
+    def halves(self, rng: np.random.Generator, halvings: int) -> npt.NDArray[np.bool_]:
+        """Return which groups are in the first half, ``(halvings, groups)``."""
+        n = len(self.size)
+        return np.argsort(rng.random((halvings, n)), 1) < n // 2
+
+
+def standard_error(
+    values: npt.NDArray[Any],
+    rng: np.random.Generator,
+    groups: Groups = None,
+    resamplings: int = 200,
+) -> Array:
+    """Return the standard error of the mean of rows ``(n, bins)``, in their unit, ``(bins,)``."""
+    return np.asarray(_Sums(values, groups, "bootstrap").resampled(rng, resamplings).std(0))
+
+
+def compare(
+    generated: npt.NDArray[Any],
+    reference: npt.NDArray[Any],
+    rng: np.random.Generator,
+    *,
+    groups: tuple[Groups, Groups] = (None, None),
+    resamplings: int = 200,
+    halvings: int = 20,
+) -> Ratio:
+    """Compare the mean of a statistic over fields with the reference's, bin by bin.
+
+    Parameters
+    ----------
+    generated, reference
+        The statistic of every field, shapes ``(n, bins)`` and ``(m, bins)``.
+    rng
+        Random numbers of bootstrap and halvings.
+    groups
+        Which simulation each field is from, of the generated and of the reference.
+    resamplings, halvings
+        Of bootstrap and floor.
+
+    Returns
+    -------
+    A `Ratio`; NaN in bins where the reference has mean 0.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two simulations on a side, or groups of another number than fields.
+    """
+    gen = _Sums(generated, groups[0], "generated")
+    ref = _Sums(reference, groups[1], "reference")
+    drawn = [s.resampled(rng, resamplings) for s in (gen, ref)]
+    means = [s.mean(np.ones(len(s.size))) for s in (gen, ref)]
+    first = ref.halves(rng, halvings)
+    floors = np.abs(_ratio(ref.mean(first), ref.mean(~first)) - 1)
+    # a resampling may miss all that a rare bin holds: its ratio is not one of the distribution
+    return Ratio(
+        ratio=_ratio(*means),
+        error=_spread(_ratio(*drawn)),
+        floor=floors.mean(0),
+        floor_error=floors.std(0),
+        generated=means[0],
+        generated_error=drawn[0].std(0),
+        reference=means[1],
+        reference_error=drawn[1].std(0),
+        n=(len(generated), len(reference)),
+        simulations=(len(gen.size), len(ref.size)),
+    )
+
+
+def _ratio(a: Array, b: Array) -> Array:
+    return np.divide(a, b, out=np.full_like(a, np.nan), where=b != 0)
+
+
+def _spread(ratios: Array) -> Array:
+    """Return the standard deviation of each column over the rows in which it is a number."""
+    known = np.isfinite(ratios)
+    n = known.sum(0)
+    mean = np.where(known, ratios, 0).sum(0) / np.maximum(n, 1)
+    squares = (np.where(known, ratios - mean, 0) ** 2).sum(0) / np.maximum(n, 1)
+    return np.where(n > 1, np.sqrt(squares), np.nan)
+
+
+def measure_difference(
+    function: Callable[[npt.NDArray[Any], npt.NDArray[Any]], float],
+    generated: npt.NDArray[Any],
+    reference: npt.NDArray[Any],
+    rng: np.random.Generator,
+    *,
+    groups: tuple[Groups, Groups] = (None, None),
+    resamplings: int = 100,
+    halvings: int = 20,
+) -> Measurement:
+    """Measure any difference of two samples of rows, with error and floor at equal numbers.
+
+    Differences of noisy things shrink with the number of fields.  So the value, like the floor, is
+    of as many simulations as half the reference has: the generated (as many of them, drawn at
+    random) against one half of the reference, the floor the other half against it; both are means
+    over the same halvings.
+
+    Parameters
+    ----------
+    function
+        Of two arrays of rows, e.g. `emulators.benchmarks.spectra.off_diagonal_difference`.
+    generated, reference
+        The statistic of every field, shapes ``(n, bins)`` and ``(m, bins)``.
+    rng, groups, halvings
+        As in `compare`.
+    resamplings
+        Of the bootstrap.  A resampling holds simulations twice and differs more than a new sample
+        does: only the spread of its values is used.
+    """
+    gen = _Sums(generated, groups[0], "generated")
+    ref = _Sums(reference, groups[1], "reference")
+    n = min(len(gen.size), len(ref.size) // 2)
+
+    def rows(sums: _Sums, values: npt.NDArray[Any], chosen: npt.NDArray[Any]) -> Any:
+        order = np.argsort(sums.index, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(sums.size).astype(int)])
+        return values[np.concatenate([order[starts[g] : starts[g + 1]] for g in chosen])]
+
+    values, floors = [], []
+    for _ in range(halvings):
+        order = rng.permutation(len(ref.size))
+        first, second = (rows(ref, reference, part) for part in (order[:n], order[n : 2 * n]))
+        drawn = rng.permutation(len(gen.size))[:n]
+        values.append(function(rows(gen, generated, drawn), first))
+        floors.append(function(second, first))
+    spread = [
+        function(
+            *(
+                rows(s, v, rng.integers(0, len(s.size), n))
+                for s, v in ((gen, generated), (ref, reference))
+            )
+        )
+        for _ in range(resamplings)
+    ]
+    return Measurement(
+        value=float(np.mean(values)),
+        error=float(np.std(spread)),
+        floor=float(np.mean(floors)),
+        floor_error=float(np.std(floors)),
+        n=len(first),
+    )

@@ -1,0 +1,118 @@
+"""Bispectra against sums over all triangles, locked waves, Gaussian and quadratic fields."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from emulators.benchmarks.bispectra import bispectra, equilateral, squeezed
+from emulators.benchmarks.spectra import power_spectra, shell_edges
+from emulators.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("cells", "lengths"), [((9, 9), (20.0, 20.0)), ((9, 8, 8), (9.0, 9.0, 8.0))]
+)
+def test_sums_over_all_triangles(cells, lengths):
+    fields = np.random.default_rng(2).normal(size=(2, *cells))
+    edges = shell_edges(cells, lengths, 1.0)[:3]
+    triangles = np.array([[0, 0, 0], [1, 1, 1], [0, 1, 1], [0, 0, 1]])
+    a = np.fft.fftn(fields, axes=range(1, fields.ndim)) / math.prod(cells)
+    shells = [[], []]
+    for m in itertools.product(*(range(-(n // 2), (n + 1) // 2) for n in cells)):
+        k = math.sqrt(sum((2 * math.pi * i / side) ** 2 for i, side in zip(m, lengths)))
+        for shell, (low, high) in zip(shells, itertools.pairwise(edges)):
+            if low <= k < high:
+                shell.append(m)
+    found = bispectra(fields, lengths, edges, triangles)
+    for t, sides in enumerate(triangles):
+        total, number = np.zeros(2, complex), 0
+        third = set(shells[sides[2]])
+        for one, two in itertools.product(shells[sides[0]], shells[sides[1]]):
+            three = tuple(-i - j for i, j in zip(one, two))
+            if three in third:
+                number += 1
+                total += a[(slice(None), *one)] * a[(slice(None), *two)] * a[(slice(None), *three)]
+        assert found.triangles[t] == number > 0
+        expected = math.prod(lengths) ** 2 * total.real / number
+        np.testing.assert_allclose(found.bispectrum[:, t], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.0, np.pi])
+def test_three_waves_with_locked_phases(phase):
+    x = np.indices((24, 24)) / 24
+    numbers = np.array([(3, 1), (-2, 2), (-1, -3)])  # they add up to nothing; 2.8 < |m| < 3.2
+    field = sum(
+        np.cos(2 * np.pi * np.tensordot(m, x, 1) + p) for m, p in zip(numbers, (0.4, phase, -0.4))
+    )
+    edges = np.array([2.5, 3.5]) * 2 * np.pi / 50
+    found = bispectra(field[None], (50.0, 50.0), edges, equilateral(edges))
+    # six orders, each with its mirror image, of amplitudes (1/2)^3
+    total = found.bispectrum[0, 0] * found.triangles[0] / 50.0**4
+    assert total == pytest.approx(12 / 8 * np.cos(phase), abs=1e-12)
+
+
+def quadratic(b, n, cells, seed=4):
+    """Gaussian fields below a third of Nyquist plus b times their square: local non-Gaussianity."""
+    rng = np.random.default_rng(seed)
+    modes = np.fft.rfftn(rng.normal(size=(n, *cells)), axes=range(1, len(cells) + 1))
+    k2 = sum(
+        np.meshgrid(
+            *[np.fft.fftfreq(c) ** 2 for c in cells[:-1]],
+            np.fft.rfftfreq(cells[-1]) ** 2,
+            indexing="ij",
+            sparse=True,
+        )
+    )
+    g = np.fft.irfftn(modes * (k2 < (1 / 6) ** 2), cells, axes=range(1, len(cells) + 1))
+    g /= g.std()
+    return g + b * (g**2 - 1)
+
+
+@pytest.mark.parametrize(("cells", "n"), [((32, 32), 600), ((18, 18, 18), 60)])
+@pytest.mark.parametrize("b", [0.0, 0.1])
+def test_gaussian_fields_have_none_and_quadratic_ones_tree_level(cells, n, b):
+    lengths = tuple(float(c) for c in cells)
+    fields = quadratic(b, n, cells)
+    edges = shell_edges(cells, lengths, 1.0, 0.33)
+    triangles = np.concatenate([equilateral(edges)[1:], squeezed(edges)[1:]])
+    found = bispectra(fields, lengths, edges, triangles)
+    power = power_spectra(quadratic(0.0, n, cells), lengths, edges).power.mean(0)
+    p = power[triangles]
+    cyclic = p[:, 0] * p[:, 1] + p[:, 1] * p[:, 2] + p[:, 2] * p[:, 0]
+    expected = 2 * b * cyclic  # the next order is b^3
+    error = found.bispectrum.std(0, ddof=1) / np.sqrt(n)
+    off = (found.bispectrum.mean(0) - expected) / error
+    assert (abs(off) < 4.5).all()
+    if b:
+        assert (expected > 4 * error).any()
+        weight = (expected / error) ** 2
+        ratio = np.average(found.bispectrum.mean(0) / expected, weights=weight)
+        assert ratio == pytest.approx(1, abs=4 / np.sqrt(weight.sum()) + 0.03)
+        assert np.average(found.reduced.mean(0), weights=weight) == pytest.approx(2 * b, rel=0.15)
+
+
+def test_poisson_points_have_one_over_density_squared():
+    counts = np.random.default_rng(0).poisson(2.0, (200, 32, 32)).astype(np.float32)
+    edges = shell_edges((32, 32), (64.0, 64.0), 3, 2 / 3)
+    found = bispectra(counts, (64.0, 64.0), edges, equilateral(edges), mean=2.0)
+    error = found.bispectrum.std(0, ddof=1) / np.sqrt(200)
+    assert (abs(found.bispectrum.mean(0) - (4 / 2.0) ** 2) < 4 * error).all()
+    k = power_spectra(counts, (64.0, 64.0), edges, mean=2.0).k
+    np.testing.assert_allclose(found.k, np.repeat(k[:, None], 3, 1))
+
+
+def test_shells_of_configurations():
+    edges = np.arange(5.0)
+    np.testing.assert_array_equal(equilateral(edges), [[0] * 3, [1] * 3, [2] * 3, [3] * 3])
+    np.testing.assert_array_equal(squeezed(edges, 1), [[1, 2, 2], [1, 3, 3]])
+
+
+def test_triangles_that_the_grid_cannot_hold_are_refused():
+    fields = np.ones((1, 16, 16))
+    edges = shell_edges((16, 16), (16.0, 16.0))
+    with pytest.raises(InputError, match="2/3 of Nyquist"):
+        bispectra(fields, (16.0, 16.0), edges, equilateral(edges))
+    with pytest.raises(InputError, match="no triangle"):
+        bispectra(fields, (16.0, 16.0), edges, np.array([[0, 0, 3]]))
