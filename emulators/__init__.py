@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from emulators.benchmarks.report import benchmark
     from emulators.data.dataset import Dataset
-    from emulators.emulator import Emulator, load
+    from emulators.emulator import Emulator
     from emulators.errors import InputError
     from emulators.generation import generate_file
+    from emulators.loading import load
     from emulators.training.loop import train
 
 __version__ = "0.1.0"
@@ -31,7 +32,7 @@ _HOMES = {
     "InputError": "emulators.errors",
     "benchmark": "emulators.benchmarks.report",
     "generate_file": "emulators.generation",
-    "load": "emulators.emulator",
+    "load": "emulators.loading",
     "train": "emulators.training.loop",
 }
 

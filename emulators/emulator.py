@@ -5,10 +5,8 @@ import hashlib
 import io
 import json
 import math
-import pickle
-import re
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +16,15 @@ import torch
 from torch import Tensor
 
 import emulators.networks  # noqa: F401  (registers the architectures)
-from emulators import pretrained, random
-from emulators.config import nearest
+from emulators import random
 from emulators.data.conditions import ConditionLaw, requested
+from emulators.data.hdf5 import first_line
 from emulators.data.spec import Samples, SampleSpec
 from emulators.data.transforms import Transform, condition_tensor
 from emulators.errors import InputError
-from emulators.networks.base import Generator, build_networks
+from emulators.networks.base import Generator, build_generator
 
-__all__ = ["Emulator", "load"]
+__all__ = ["FORMAT_VERSION", "Emulator", "name_of"]
 
 FORMAT_VERSION = 1
 
@@ -89,16 +87,17 @@ class Emulator:
 
     @property
     def rows(self) -> int:
-        """Samples in one evaluation of the network, a multiple of `random.BLOCK`.
+        """Samples in one evaluation of the network, a multiple of `random.block` of its latent.
 
         Evaluations are cut at multiples of this number counted from sample 0, so that equal pieces
         are evaluated whatever is asked around them.  On a CPU one block is within 10 % of the best
         piece: 55,000 samples a CPU second for a network of 0.7 million weights, 60,000 with 1,024
         rows, 58,000 with 4,096.
         """
+        block = random.block(self.generator.latent)
         if self.device.type == "cpu":
-            return random.BLOCK
-        return random.BLOCK * max(1, _GPU_BYTES // (random.BLOCK * 4 * math.prod(self.spec.shape)))
+            return block
+        return block * max(1, _GPU_BYTES // (block * 4 * math.prod(self.spec.shape)))
 
     def to(self, device: str | torch.device) -> "Emulator":
         """Move the emulator to a device, e.g. ``"cuda"``; InputError where there is none."""
@@ -110,8 +109,52 @@ class Emulator:
             self.generator.to(target)
             self.transform.to(target)
         except (RuntimeError, AssertionError) as error:
-            raise InputError(f"device '{device}' cannot be used: {_line(error)}") from None
+            raise InputError(f"device '{device}' cannot be used: {first_line(error)}") from None
         return self
+
+    def on_grid(self, cells: Sequence[int], *, periodic: bool | None = None) -> "Emulator":
+        """Return an emulator of the same weights for fields of another size, of equal cells.
+
+        Parameters
+        ----------
+        cells
+            How many along each axis.
+        periodic
+            Whether all axes come round again; None: as the fields that it was trained on.
+
+        Raises
+        ------
+        InputError
+            The network makes fields of one size only, or not of this one.
+        """
+        spec, grid = self.spec, self.spec.grid
+        if spec.kind != "field" or grid is None:
+            raise InputError(f"'{self.name}' makes {spec.kind}s: only fields come in other sizes")
+        if len(cells) != len(grid.axes) or min(cells) < 1:
+            raise InputError(
+                f"'{self.name}' makes fields with axes {', '.join(grid.axes)}: give "
+                f"{len(grid.axes)} positive numbers of cells, not {list(cells)}"
+            )
+        lengths = (a / n * m for a, n, m in zip(grid.lengths, spec.shape[1:], cells))
+        ends = grid.periodic if periodic is None else (periodic,) * len(cells)
+        grid = replace(grid, lengths=tuple(lengths), periodic=ends)
+        spec = replace(spec, shape=(spec.shape[0], *map(int, cells)), grid=grid)
+        generator = build_generator(self.architecture, self.options, spec)
+        config: dict[str, Any] = self.transform.config
+        transform = Transform(spec, **config)
+        try:
+            generator.load_state_dict(self.generator.state_dict())
+        except RuntimeError:
+            raise InputError(
+                f"'{self.name}': the weights of network '{self.architecture}' are for fields of "
+                f"{'x'.join(map(str, self.spec.shape[1:]))} cells and no others"
+            ) from None
+        transform.load_state_dict(self.transform.state_dict())
+        resized = Emulator(
+            generator.eval(), transform, spec, self.architecture, self.options, self.card, self.name
+        )
+        resized._sha256 = self._sha256
+        return resized.to(self.device)
 
     def law(
         self,
@@ -167,7 +210,8 @@ class Emulator:
             How many samples.
         seed
             Sample ``i`` depends on ``(seed, i)`` and its conditions alone, not on ``n``.  On one
-            machine every whole block of 256 samples (counted from sample 0) is bit-identical in
+            machine every whole block of samples (256 showers, fewer fields: `random.block`,
+            counted from sample 0) is bit-identical in
             any request that contains it; samples of a block of which only a part is asked for may
             differ in the last bit, since a matrix product may depend on its number of rows.
         start
@@ -241,8 +285,9 @@ class Emulator:
         values = self.transform.inverse(
             self.generator(z, self.transform.scale(conditions)), conditions
         )
-        # A deposit cannot be negative; networks without a positive last layer end a hair below 0.
-        return values.clamp_min(0) if self.spec.kind == "shower" else values
+        # Networks without a positive last layer end a hair below 0.
+        positive = self.spec.kind == "shower" or self.spec.unit == "count"
+        return values.clamp_min(0) if positive else values
 
     def save(self, path: str | Path, *, compact: bool = False) -> None:
         """Write the emulator to one file, whole or not at all.
@@ -276,7 +321,7 @@ class Emulator:
                 temporary.unlink()
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
         self._sha256 = hashlib.sha256(buffer.getbuffer()).hexdigest()
-        self.name = _name(path)
+        self.name = name_of(path)
 
     def _state(self) -> dict[str, Tensor]:
         parts = {"generator": self.generator, "transform": self.transform}
@@ -309,121 +354,6 @@ class Emulator:
         )
 
 
-def load(name: str | Path, device: str | None = None) -> Emulator:
-    """Load an emulator.
-
-    Parameters
-    ----------
-    name
-        The name of a pretrained emulator, an emulator file, or a run folder (its ``emulator.pt``);
-        a file or folder of a pretrained emulator's name is reached by its path, ``./name``.
-    device
-        Where to put it; None: a GPU where there is one, else the CPU.
-
-    Raises
-    ------
-    InputError
-        There is no such emulator, or the file is damaged, not ours, or of a newer format.
-    """
-    emulator = _read(_find(name))
-    return emulator.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-def _find(name: str | Path) -> Path:
-    if name in pretrained.available():
-        return pretrained.path(str(name))
-    path = Path(name)
-    if path.is_dir():
-        if not (path / "emulator.pt").is_file():
-            raise InputError(f"{path}: this folder holds no emulator.pt; is it a finished run?")
-        return path / "emulator.pt"
-    if path.is_file():
-        return path
-    if path.suffix or len(path.parts) > 1:
-        raise InputError(f"{path}: no such emulator file or run folder")
-    known = list(pretrained.available())
-    hint = nearest(str(name), known) if known else " (none are installed)"
-    raise InputError(f"'{name}' is neither a file, a run nor a pretrained emulator{hint}")
-
-
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
+    """Return what an emulator in this file is called."""
     return path.absolute().parent.name if path.name == "emulator.pt" else path.stem
-
-
-def _read(path: Path) -> Emulator:
-    data = _contents(path)
-    keys = ("format_version", "architecture", "options", "spec", "transform", "state")
-    missing = [key for key in keys if key not in data]
-    if data.get("format") != "emulators":
-        raise InputError(f"{path}: a torch file, but not an emulator (is it a checkpoint?)")
-    if missing:
-        raise InputError(f"{path}: damaged emulator file, without '{missing[0]}'")
-    if data["format_version"] != FORMAT_VERSION:
-        raise InputError(
-            f"{path}: written in format {data['format_version']!r}, this version reads "
-            f"{FORMAT_VERSION}; update with: pip install --upgrade physics-gan-emulators"
-        )
-    try:
-        spec = SampleSpec.from_mapping(data["spec"])
-        generator, _ = build_networks(data["architecture"], data["options"], spec)
-        transform = Transform(spec, **data["transform"])
-        emulator = Emulator(
-            generator,
-            transform,
-            spec,
-            data["architecture"],
-            data["options"],
-            data.get("card"),
-            _name(path),
-        )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: damaged emulator file: {_line(error)}") from None
-    state = data["state"] if isinstance(data["state"], dict) else {}
-    expected = {k: tuple(v.shape) for k, v in emulator._state().items()}
-    found = {k: tuple(v.shape) for k, v in state.items() if isinstance(v, Tensor)}
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            raise InputError(
-                f"{path}: weights do not fit the network '{emulator.architecture}': {key} has "
-                f"shape {found.get(key)}, expected {expected.get(key)}"
-            )
-        if not torch.isfinite(state[key]).all():
-            raise InputError(f"{path}: '{key}' holds NaN or infinity: a training that diverged?")
-    for part, module in (("generator", generator), ("transform", transform)):
-        prefix = f"{part}."
-        module.load_state_dict(
-            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        )
-    generator.eval()
-    emulator._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return emulator
-
-
-def _contents(path: Path) -> dict[str, Any]:
-    """Read plain values and tensors; nothing in the file can run."""
-    try:
-        if not zipfile.is_zipfile(path):
-            size = path.stat().st_size
-            raise InputError(f"{path}: not an emulator file, or cut short ({size} bytes)")
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"'{found[1]}'" if found else "other objects than tensors and plain values"
-        raise InputError(
-            f"{path}: refused, since it holds {what}, and reading that could run code"
-        ) from None
-    except InputError:
-        raise
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: damaged torch file: {_line(error)}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: a torch file, but not an emulator")
-    return data
-
-
-def _line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

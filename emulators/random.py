@@ -1,8 +1,8 @@
 """The one source of randomness: numbers addressed by coordinates, never by call order.
 
 ``stream(seed, *coordinates)`` is a generator that depends on its arguments alone.  Generation draws
-its noise in blocks of `BLOCK` samples addressed by the index of the sample, so that sample ``i``
-depends on ``(seed, i)`` and not on batch size, device, shard or resume.
+its noise in blocks of samples (see `block`) addressed by the index of the sample, so that sample
+``i`` depends on ``(seed, i)`` and not on batch size, device, shard or resume.
 """
 
 import hashlib
@@ -11,9 +11,19 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BLOCK", "normals", "stream", "uniforms"]
+__all__ = ["BLOCK", "block", "normals", "stream", "uniforms"]
 
-BLOCK = 256  # samples that share one stream; also the unit in which generation evaluates a network
+BLOCK = 256  # samples that share one stream, at most
+NUMBERS = 1 << 20  # that are drawn from one stream for samples that take very many
+
+
+def block(width: int) -> int:
+    """Return how many samples of ``width`` numbers share one stream.
+
+    That is also the unit in which generation evaluates a network.
+    """
+    return max(1, min(BLOCK, NUMBERS // max(1, width)))
+
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], npt.NDArray[np.float32]]
 
@@ -52,9 +62,10 @@ def _blocks(
     seed: int, name: str, start: int, stop: int, width: int, draw: Draw
 ) -> npt.NDArray[np.float32]:
     out = np.empty((stop - start, width), np.float32)
-    for block in range(start // BLOCK, -(-stop // BLOCK)):
-        first, last = max(start, block * BLOCK), min(stop, (block + 1) * BLOCK)
+    size = block(width)
+    for number in range(start // size, -(-stop // size)):
+        first, last = max(start, number * size), min(stop, (number + 1) * size)
         # Philox fills in row order: rows past `last` need not be drawn.
-        rows = draw(stream(seed, name, block), (last - block * BLOCK, width))
-        out[first - start : last - start] = rows[first - block * BLOCK :]
+        rows = draw(stream(seed, name, number), (last - number * size, width))
+        out[first - start : last - start] = rows[first - number * size :]
     return out

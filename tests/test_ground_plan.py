@@ -19,12 +19,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "pretrained"),
     ("random", "config"),
     ("data",),
-    ("benchmarks.showers", "benchmarks.distances"),  # training chooses its best state by them
+    # training chooses its best state by what these measure
+    ("benchmarks.showers", "benchmarks.distances", "benchmarks.spectra"),
+    ("benchmarks.fields",),
     ("simulators", "networks"),
     ("emulator",),
+    ("loading",),
     ("training", "generation", "export"),
     ("benchmarks",),
     ("commands",),
+    ("cli_data",),
     ("cli",),
 )
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,10 +1,15 @@
-"""The report as one self-contained HTML page, drawn from the record."""
+"""The report as one self-contained HTML page, drawn from the record.
+
+The frame of every report, and the page of showers; `emulators.benchmarks.field_page` fills the
+frame for fields.
+"""
 
 import html as escape
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emulators.benchmarks import plots
+from emulators.benchmarks.drawing import shown
 from emulators.benchmarks.tables import (
     HEADINGS,
     LAYER_HEADINGS,
@@ -12,16 +17,16 @@ from emulators.benchmarks.tables import (
     NOTE,
     OBSERVABLE_HEADINGS,
     STATUS,
-    THROUGHPUT_HEADINGS,
-    facts,
     headline,
     layer_rows,
     observable_rows,
+    shower_facts,
     summary,
+    throughput_headings,
     throughput_rows,
 )
 
-__all__ = ["html"]
+__all__ = ["figure", "html", "page", "table", "throughput", "verdict"]
 
 _MARK = {"good": "✓", "poor": "✗", "unclear": "?"}
 
@@ -64,16 +69,16 @@ def html(record: Mapping[str, Any]) -> str:
     layers, count = record["layer_energies"], len(record["average_shower"])
     drawn = f" 6 of {count} layers are drawn." if count > 6 else ""
     sections = [
-        ("verdict", "Verdict", _verdict(record)),
+        ("verdict", "Verdict", verdict(record)),
         (
             "headline",
             "Headline figures",
-            _table(HEADINGS, headline(record)) + f"<p class=note>{NOTE}</p>",
+            table(HEADINGS, headline(record)) + f"<p class=note>{NOTE}</p>",
         ),
         (
             "response",
             "Energy response",
-            _figure(
+            figure(
                 plots.response(layers),
                 "Response and resolution of the whole shower in logarithmic bins of incident "
                 "energy; below, emulator over reference with the band of ±2 %. Points should lie "
@@ -83,20 +88,20 @@ def html(record: Mapping[str, Any]) -> str:
         (
             "layers",
             "Layer energies",
-            _figure(
+            figure(
                 plots.layer_energies(layers),
                 "Mean and width of each layer's share of the incident energy, emulator over "
                 "reference. Points should lie in the band of ±2 %, or within their bootstrap "
                 "errors of it." + drawn,
             )
             + "<details><summary>Table of layer energies</summary>"
-            + _table(LAYER_HEADINGS, layer_rows(record))
+            + table(LAYER_HEADINGS, layer_rows(record))
             + f"<p class=note>{LAYER_NOTE}</p></details>",
         ),
         (
             "average",
             "Average showers",
-            _figure(
+            figure(
                 plots.average_showers(record["average_shower"]),
                 "Mean energy of every cell. The ratio should be white; colour in the outskirts is "
                 "a halo that is too wide or too narrow." + drawn,
@@ -108,7 +113,7 @@ def html(record: Mapping[str, Any]) -> str:
             (
                 "classifiers",
                 "Classifiers",
-                _figure(
+                figure(
                     plots.classifier_curves(record["classifiers"]),
                     "Scores and ROC curves on showers the classifier was not trained on (first "
                     "seed). If it cannot tell, both score histograms agree and the curve is the "
@@ -117,36 +122,45 @@ def html(record: Mapping[str, Any]) -> str:
             )
         )
     sections.append(("observables", "Observables", _observables(record)))
-    sections.append(("throughput", "Throughput", _throughput(record)))
-    sections.append(("compared", "What was compared", _table(("what", "value"), facts(record))))
+    sections.append(("throughput", "Throughput", throughput(record)))
+    sections.append(
+        ("compared", "What was compared", table(("what", "value"), shower_facts(record)))
+    )
+    return page(record, sections)
+
+
+def page(record: Mapping[str, Any], sections: Sequence[tuple[str, str, str]]) -> str:
+    """Return a page of these sections: key, title, content."""
+    samples = f"{record['kind']}s"
     navigation = "".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
     body = "".join(
         f'<section id="{key}"><h2>{title}</h2>{content}</section>'
         for key, title, content in sections
     )
-    particle = record["files"]["generated"]["attributes"].get("emulator", "")
+    name = record["files"]["generated"]["attributes"].get("emulator", "")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>Benchmark of generated showers {escape.escape(particle)}</title>"
-        f"<style>{_CSS}</style></head><body><header><h1>Benchmark of generated showers</h1>"
-        f"<p>{escape.escape(_subject(record))}</p></header><nav>{navigation}</nav>"
+        f"<title>Benchmark of generated {samples} {escape.escape(name)}</title>"
+        f"<style>{_CSS}</style></head><body><header><h1>Benchmark of generated {samples}</h1>"
+        f"<p>{escape.escape(_subject(record, samples))}</p></header><nav>{navigation}</nav>"
         f"<main>{body}</main></body></html>\n"
     )
 
 
-def _subject(record: Mapping[str, Any]) -> str:
+def _subject(record: Mapping[str, Any], samples: str) -> str:
     generated, reference = record["files"]["generated"], record["files"]["reference"]
     name = generated["attributes"].get("emulator")
     made = f"by emulator {name} " if name else ""
     return (
-        f"{generated['used']:,} showers generated {made}against {reference['used']:,} of the "
+        f"{generated['used']:,} {samples} generated {made}against {reference['used']:,} of the "
         f"reference, {record['created'][:10]}"
     )
 
 
-def _verdict(record: Mapping[str, Any]) -> str:
+def verdict(record: Mapping[str, Any]) -> str:
+    """Return warnings, the sentence and the lines of the verdict."""
     warnings = "".join(
         f"<p class=warning><strong>Warning.</strong> {escape.escape(w)}</p>"
         for w in record["warnings"]
@@ -169,11 +183,11 @@ def _observables(record: Mapping[str, Any]) -> str:
     for group, (title, caption) in _GROUPS.items():
         members = [o for o in record["observables"] if o["group"] == group]
         if members:
-            chosen = plots.shown(members)
+            chosen = shown(members)
             if len(chosen) < len(members):
                 caption += f" {len(chosen)} of {len(members)} are drawn; the table has all."
-            parts.append(f"<h3>{title}</h3>{_figure(plots.observable_page(chosen), caption)}")
-    rows = _table(OBSERVABLE_HEADINGS, observable_rows(record))
+            parts.append(f"<h3>{title}</h3>{figure(plots.observable_page(chosen), caption)}")
+    rows = table(OBSERVABLE_HEADINGS, observable_rows(record))
     return "".join(parts) + (
         "<h3>Distances</h3>" + rows + "<p class=note>Separation power in up to 50 bins that hold "
         "equally much of the reference, under- and overflow counted. Wasserstein distance in the "
@@ -181,26 +195,38 @@ def _observables(record: Mapping[str, Any]) -> str:
     )
 
 
-def _throughput(record: Mapping[str, Any]) -> str:
+def throughput(record: Mapping[str, Any]) -> str:
+    """Return the table of throughput, and what to know about it."""
     found = record["throughput"]
-    text = _table(THROUGHPUT_HEADINGS, throughput_rows(record))
+    text = table(throughput_headings(record), throughput_rows(record))
     if not found["emulator"] and found["why_not"]:
         text += f"<p class=note>Not timed: {escape.escape(found['why_not'])}</p>"
     if found["emulator"]:
         text += (
             "<p class=note>From the request to the samples in memory, after a warm-up; median of "
-            "the repeats, spread from 16 % to 84 %. In a full simulation few showers can be "
-            "batched: batch 1 counts there.</p>"
+            "the repeats, spread from 16 % to 84 %."
+            + (
+                " In a full simulation few showers can be batched: batch 1 counts there."
+                if record["kind"] == "shower"
+                else ""
+            )
+            + "</p>"
         )
     if found["reference_seconds_per_sample"] and found["emulator"]:
         text += (
             "<p class=note>The simulation's time was recorded when its file was made, perhaps on "
             "another machine: the speed-up is no measurement of this report.</p>"
         )
+    if shared := found["reference_samples_per_simulation"]:
+        text += (
+            f"<p class=note>One simulation gave {shared:.3g} {record['kind']}s of the reference: "
+            "its cost is shared among them.</p>"
+        )
     return text
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; its first column names the rows."""
     head = "".join(f"<th scope=col>{escape.escape(h)}</th>" for h in headings)
     body = "".join(
         "<tr>"
@@ -216,7 +242,8 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _figure(source: str, caption: str) -> str:
+def figure(source: str, caption: str) -> str:
+    """Return a figure with its caption."""
     kind = "photo" if source.startswith("data:image/png") else "drawing"
     text = escape.escape(caption)
     return (

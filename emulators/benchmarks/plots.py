@@ -1,20 +1,28 @@
-"""The figures of a shower report, drawn from its record; matplotlib's object interface throughout.
+"""The figures of a shower report, drawn from its record; matplotlib's object interface only."""
 
-Colours are Okabe and Ito's, told apart by every kind of eye and by lightness in print.  The
-reference is always the grey fill, the emulator always the blue line.
-"""
-
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from emulators.benchmarks.drawing import (
+    BAND,
+    BLUE,
+    GREY,
+    STYLE,
+    band,
+    figure_of,
+    outliers,
+    plain_decades,
+    png,
+    ratio_points,
+    shown,
+    svg,
+)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = [
     "average_showers",
@@ -25,39 +33,6 @@ __all__ = [
     "shown",
 ]
 
-INK, GREY, BLUE, BAND = "#1b1f24", "#b4b9c0", "#0072b2", "#8a9099"
-_NIGHT = {INK: "#dfe3e8", GREY: "#5b626b", BLUE: "#56b4e9", BAND: "#7d858f"}
-_STYLE: Any = {
-    "font.size": 10.0,
-    "axes.labelsize": 10.0,
-    "axes.titlesize": 10.0,
-    "legend.fontsize": 9.0,
-    "xtick.labelsize": 9.0,
-    "ytick.labelsize": 9.0,
-    "axes.facecolor": "none",  # the page shows through, light or dark
-    "axes.linewidth": 0.8,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "text.color": INK,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "xtick.top": True,
-    "ytick.right": True,
-    "legend.frameon": False,
-    "mathtext.fontset": "dejavusans",
-    "svg.hashsalt": "emulators",
-}
-MOST = 12  # panels of one kind: of more layers, evenly spaced ones are drawn
-
-
-def shown(items: Sequence[Any], most: int = MOST) -> list[Any]:
-    """Return at most so many items, evenly spaced, the first and the last among them."""
-    if len(items) <= most:
-        return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
-
 
 def observable_page(entries: Sequence[Mapping[str, Any]]) -> str:
     """Draw the histograms of some observables, each with its ratio; return an SVG data URI."""
@@ -65,9 +40,9 @@ def observable_page(entries: Sequence[Mapping[str, Any]]) -> str:
 
     columns, rows = min(3, len(entries)), -(-len(entries) // 3)
     width, height = 3.7 * columns, 3.35 * rows + 0.45
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         # placed by hand: one size for every panel, and no search for a layout
-        figure = _figure(width, height, layout=None)
+        figure = figure_of(width, height, layout=None)
         grid = figure.add_gridspec(
             rows,
             columns,
@@ -88,7 +63,7 @@ def observable_page(entries: Sequence[Mapping[str, Any]]) -> str:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         place = (0.5, 1 - 0.05 / height)
         figure.legend(handles, labels, loc="upper center", bbox_to_anchor=place, ncols=3)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
@@ -106,7 +81,7 @@ def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
     top.stairs(gen, edges, color=BLUE, lw=1.6, label="emulator")
     centres = np.sqrt(edges[1:] * edges[:-1]) if entry["log"] else (edges[1:] + edges[:-1]) / 2
     top.errorbar(centres, gen, error["generated"], fmt="none", ecolor=BLUE, elinewidth=0.9)
-    _band(top, edges, ref - error["reference"], ref + error["reference"], "statistical error")
+    band(top, edges, ref - error["reference"], ref + error["reference"], "statistical error")
     top.set_ylim(0, 1.25 * max(ref.max(), gen.max(), 1e-9))
     top.set_ylabel("showers / bin")
     if entry["group"] in ("position", "width") or entry["name"] == "energy_response":
@@ -124,8 +99,8 @@ def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, spread, own = gen / ref, error["generated"] / ref, error["reference"] / ref
     ratio[ref == 0] = np.nan
-    _ratio(below, centres, ratio, spread, (0.5, 1.5))
-    _band(below, edges, np.nan_to_num(1 - own, nan=1), np.nan_to_num(1 + own, nan=1))
+    ratio_points(below, centres, ratio, spread, (0.5, 1.5))
+    band(below, edges, np.nan_to_num(1 - own, nan=1), np.nan_to_num(1 + own, nan=1))
     below.set_xlim(edges[0], edges[-1])
     below.set_xlabel(entry_axis(entry))
     below.set_ylabel("ratio")
@@ -146,8 +121,8 @@ def response(table: Mapping[str, Any]) -> str:
     import matplotlib as mpl
 
     cells = [c for c in table["rows"] if c["layer"] == "total"]
-    with mpl.rc_context(_STYLE):
-        figure = _figure(9.4, 4.3)
+    with mpl.rc_context(STYLE):
+        figure = figure_of(9.4, 4.3)
         grid = figure.add_gridspec(1, 2)
         for column, (kind, label) in enumerate(
             (
@@ -176,7 +151,7 @@ def response(table: Mapping[str, Any]) -> str:
             _deviation_panel(below, cells, kind)
             below.set_xlabel("incident energy [GeV]")
             below.set_ylabel("ratio")
-        return _svg(figure)
+        return svg(figure)
 
 
 def layer_energies(table: Mapping[str, Any]) -> str:
@@ -185,8 +160,8 @@ def layer_energies(table: Mapping[str, Any]) -> str:
 
     names = list(dict.fromkeys(c["layer"] for c in table["rows"] if c["layer"] != "total"))
     chosen = shown(names, 6)
-    with mpl.rc_context(_STYLE):
-        figure = _figure(9.4, 1.75 * len(chosen) + 0.7)
+    with mpl.rc_context(STYLE):
+        figure = figure_of(9.4, 1.75 * len(chosen) + 0.7)
         axes = figure.subplots(len(chosen), 2, sharex=True, squeeze=False)
         for row, name in enumerate(chosen):
             cells = [c for c in table["rows"] if c["layer"] == name]
@@ -198,7 +173,7 @@ def layer_energies(table: Mapping[str, Any]) -> str:
                 rf"{title} of $E_\mathrm{{layer}}/E_\mathrm{{inc}}$, emulator / reference"
             )
             axes[-1, column].set_xlabel("incident energy [GeV]")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _deviation_panel(axes: "Axes", cells: Sequence[Mapping[str, Any]], kind: str) -> None:
@@ -209,12 +184,12 @@ def _deviation_panel(axes: "Axes", cells: Sequence[Mapping[str, Any]], kind: str
     axes.axhspan(0.98, 1.02, color=GREY, alpha=0.55, lw=0)
     axes.axhline(1, color=BAND, lw=0.9)
     axes.errorbar(energies, 1 + deviation, error, bars, fmt="o", ms=4, color=BLUE)
-    _outliers(axes, energies, 1 + deviation, (1 - reach, 1 + reach))
+    outliers(axes, energies, 1 + deviation, (1 - reach, 1 + reach))
     axes.set_ylim(1 - reach, 1 + reach)
     axes.set_xscale("log")
     low, high = cells[0]["low"], cells[-1]["high"]
     axes.set_xlim(low / 1.06, high * 1.06)  # also where every bin is empty
-    _plain_decades(axes)
+    plain_decades(axes)
 
 
 def average_showers(layers: Sequence[Mapping[str, Any]]) -> str:
@@ -223,8 +198,8 @@ def average_showers(layers: Sequence[Mapping[str, Any]]) -> str:
     from matplotlib.colors import LogNorm
 
     chosen = shown(layers, 6)
-    with mpl.rc_context(_STYLE):
-        figure = _figure(10.2, 3.05 * len(chosen) + 0.2)
+    with mpl.rc_context(STYLE):
+        figure = figure_of(10.2, 3.05 * len(chosen) + 0.2)
         figure.set_facecolor("white")
         axes = figure.subplots(len(chosen), 3, squeeze=False)
         for row, layer in zip(axes, chosen):
@@ -244,7 +219,7 @@ def average_showers(layers: Sequence[Mapping[str, Any]]) -> str:
             bar = figure.colorbar(mesh, ax=row[2], label="ratio", pad=0.04, extend="both")
             bar.set_ticks([0.5, 0.7, 1, 1.4, 2], labels=["0.5", "0.7", "1", "1.4", "2"])
             bar.minorticks_off()
-        return _png(figure)
+        return png(figure)
 
 
 def _mesh(
@@ -267,12 +242,12 @@ def _mesh(
     return mesh
 
 
-def classifier_curves(classifiers: Mapping[str, Mapping[str, Any]]) -> str:
+def classifier_curves(classifiers: Mapping[str, Mapping[str, Any]], one: str = "shower") -> str:
     """Draw score histograms and ROC curves of the first seeds; return an SVG data URI."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
-        figure = _figure(2.75 * len(classifiers), 5.4)
+    with mpl.rc_context(STYLE):
+        figure = figure_of(2.75 * len(classifiers), 5.4)
         axes = figure.subplots(2, len(classifiers), squeeze=False)
         for (top, below), (name, found) in zip(axes.T, classifiers.items()):
             scores = found["scores"]
@@ -299,57 +274,15 @@ def classifier_curves(classifiers: Mapping[str, Mapping[str, Any]]) -> str:
             below.plot([0, 1], [0, 1], color=BAND, lw=0.9, ls="--", label="cannot tell")
             below.plot(roc["generated_kept"], roc["reference_kept"], color=BLUE, lw=1.8)
             below.text(0.95, 0.08, f"AUC {found['auc']['value']:.3f}", ha="right")
-            below.set_xlabel("emulated showers accepted")
+            below.set_xlabel(f"emulated {one}s accepted")
             below.set_xlim(0, 1)
             below.set_ylim(0, 1)
             below.set_aspect("equal")
-        axes[0, 0].set_ylabel("showers / bin")
+        axes[0, 0].set_ylabel(f"{one}s / bin")
         axes[0, 0].legend()
-        axes[1, 0].set_ylabel("reference showers accepted")
+        axes[1, 0].set_ylabel(f"reference {one}s accepted")
         axes[1, 0].legend(loc="upper left")
-        return _svg(figure)
-
-
-def _figure(width: float, height: float, layout: Any = "constrained") -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), layout=layout)
-    figure.set_facecolor("none")
-    return figure
-
-
-def _band(
-    axes: "Axes", edges: npt.NDArray[Any], low: Any, high: Any, label: str | None = None
-) -> None:
-    axes.fill_between(
-        edges,
-        np.append(low, low[-1]),
-        np.append(high, high[-1]),
-        step="post",
-        color=BAND,
-        alpha=0.5,
-        lw=0,
-        label=label,
-    )
-
-
-def _ratio(
-    axes: "Axes", x: Any, ratio: npt.NDArray[Any], error: Any, limits: tuple[float, float]
-) -> None:
-    axes.axhline(1, color=BAND, lw=0.9)
-    axes.errorbar(x, ratio, error, fmt="o", ms=2.5, color=BLUE, elinewidth=0.9)
-    _outliers(axes, x, ratio, limits)
-    axes.set_ylim(*limits)
-
-
-def _outliers(axes: "Axes", x: Any, y: npt.NDArray[Any], limits: tuple[float, float]) -> None:
-    """Mark values outside the limits by triangles on the border: none may vanish unseen."""
-    reach = limits[1] - limits[0]
-    for outside, place, marker in (
-        (y > limits[1], limits[1] - 0.06 * reach, "^"),
-        (y < limits[0], limits[0] + 0.06 * reach, "v"),
-    ):
-        axes.plot(np.asarray(x)[outside], np.full(outside.sum(), place), marker, ms=4, color=BLUE)
+        return svg(figure)
 
 
 def _energies(cells: Sequence[Mapping[str, Any]]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -360,32 +293,3 @@ def _energies(cells: Sequence[Mapping[str, Any]]) -> tuple[npt.NDArray[Any], npt
 
 def _column(cells: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.float64]:
     return np.array([c[name] for c in cells], float)
-
-
-def _plain_decades(axes: "Axes") -> None:
-    """Write 1, 10, 100 instead of powers of ten."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _svg(figure: "Figure") -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    # an embedded image sees whether its page is read in the dark, and may choose its own inks
-    rules = "".join(
-        f'[style*="{kind}: {day}"]{{{kind}:{night} !important}}'
-        for day, night in _NIGHT.items()
-        for kind in ("fill", "stroke")
-    )
-    style = f"<style>@media screen and (prefers-color-scheme:dark){{{rules}}}</style>"
-    text = text.replace("<defs>", f"{style}<defs>", 1)
-    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode()
-
-
-def _png(figure: "Figure") -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,7 +1,8 @@
-"""Benchmark a file of generated showers against a reference: measure, judge, write the report.
+"""Benchmark a file of generated samples against a reference: measure, judge, write the report.
 
-``report.json`` is the record of everything measured; ``report.md`` and ``report.html`` are drawn
-from it.
+One frame for showers and fields: files, machine, versions, throughput, verdict, the three files of
+the report.  ``report.json`` is the record of everything measured; ``report.md`` and ``report.html``
+are drawn from it.
 """
 
 import json
@@ -10,8 +11,8 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,22 +22,34 @@ import numpy as np
 from tqdm import tqdm
 
 from emulators import __version__
-from emulators.benchmarks.classifier import PRESETS, VIEWS, TwoSampleTest, two_sample_test, view
+from emulators.benchmarks import field_page, field_tables, tables
+from emulators.benchmarks.classified import classify_showers
+from emulators.benchmarks.classifier import PRESETS, VIEWS
 from emulators.benchmarks.distributions import (
     HALVINGS,
     RESAMPLINGS,
     average_showers,
     distributions,
 )
+from emulators.benchmarks.field_pair import FieldPair, load_fields
+from emulators.benchmarks.field_report import measure_fields
+from emulators.benchmarks.field_verdict import FieldThresholds, judge_fields
 from emulators.benchmarks.page import html
 from emulators.benchmarks.pair import Pair, load_pair
 from emulators.benchmarks.showers import CELL_THRESHOLD
-from emulators.benchmarks.tables import markdown, summary
-from emulators.benchmarks.throughput import machine, measure_throughput, recorded_seconds
+from emulators.benchmarks.tables import summary
+from emulators.benchmarks.throughput import (
+    machine,
+    measure_throughput,
+    recorded_seconds,
+    samples_per_simulation,
+)
 from emulators.benchmarks.verdict import Thresholds, judge
 from emulators.config import nearest
-from emulators.emulator import Emulator, load
+from emulators.data.dataset import Dataset
+from emulators.emulator import Emulator
 from emulators.errors import InputError
+from emulators.loading import load
 
 __all__ = ["benchmark"]
 
@@ -59,13 +72,14 @@ def benchmark(
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Measure how far generated showers are from a reference, and write the report.
+    """Measure how far generated showers or fields are from a reference, and write the report.
 
     Parameters
     ----------
     generated, reference
-        HDF5 files of showers of one geometry, in any known layout.  Where the reference is the
-        file that the emulator was trained on, only its test split is used.
+        HDF5 files of showers of one geometry, in any known layout, or of fields on one grid.
+        Where the reference is the file that the emulator was trained on, only its test split is
+        used.
     output
         Folder for ``report.json``, ``report.md`` and ``report.html``; it appears when all is
         measured.  An earlier report there is replaced, anything else refused.
@@ -79,7 +93,7 @@ def benchmark(
     classifiers
         False leaves them out.
     max_samples
-        Use at most so many showers of each file, drawn at random.
+        Use at most so many samples of each file, drawn at random.
     seed
         Seed of all that is drawn: order, halves, bootstrap, classifiers.
     progress
@@ -92,8 +106,8 @@ def benchmark(
     Raises
     ------
     InputError
-        A file cannot be used, the two differ in geometry, they hold too few showers, or the folder
-        holds something else.
+        A file cannot be used, the two differ in geometry or grid, they hold too few samples, or
+        the folder holds something else.
     """
     began = time.perf_counter()
     output = Path(output)
@@ -102,56 +116,115 @@ def benchmark(
         raise InputError(f"no classifier preset '{preset}'{nearest(preset, list(PRESETS))}")
     if classifiers and seeds < 1:
         raise InputError(f"seeds = {seeds}: at least one classifier must be trained")
-    pair = load_pair(generated, reference, max_samples, seed)
+    kind = _kind(generated)
+    pair = kind.load(generated, reference, max_samples, seed)
     subject, why_not = _subject(emulator, pair)
     warnings = list(pair.warnings)
     if emulator is not None and why_not:
         warnings.append(why_not)
 
-    steps = 3 + (len(VIEWS) if classifiers else 0)
-    with tqdm(total=steps, desc="benchmark", disable=None if progress else True) as bar:
+    with tqdm(total=8, desc="benchmark", disable=None if progress else True) as bar:
         record: dict[str, Any] = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
+            "kind": kind.name,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
             "files": pair.files,
-            "energies": {"paired": pair.paired, "p_value": pair.energy_p_value},
-            "geometry": pair.geometry.name,
             "settings": {
                 "seed": seed,
                 "classifier_seeds": seeds,
                 "preset": preset,
                 "max_samples": max_samples,
-                "cell_threshold_MeV": CELL_THRESHOLD,
                 "halvings": HALVINGS,
                 "resamplings": RESAMPLINGS,
-                "thresholds": asdict(Thresholds()),
+                **kind.settings,
+                "thresholds": asdict(kind.thresholds),
             },
             "machine": machine(),
             "versions": {"emulators": __version__, "python": sys.version.split()[0]}
             | {name: version(name) for name in ("torch", "numpy", "scipy", "h5py", "matplotlib")},
         }
-        record |= distributions(pair, seed, Thresholds().deviation)
-        bar.update()
-        record["average_shower"] = average_showers(pair)
-        record["classifiers"] = {}
-        for name in VIEWS if classifiers else ():
-            record["classifiers"][name] = _classify(pair, name, preset, seeds, seed)
-            bar.update()
+        record |= kind.measure(pair, record["settings"], classifiers, bar.update)
         record["throughput"] = {
             "emulator": measure_throughput(subject, seed) if subject else None,
             "why_not": why_not,
             "reference_seconds_per_sample": recorded_seconds(reference),
+            "reference_samples_per_simulation": samples_per_simulation(Dataset(reference)),
         }
         bar.update()
         record["warnings"] = warnings
-        record["verdict"] = judge(record, Thresholds())
-        record["seconds"] = round(time.perf_counter() - began, 1)
         record = _plain(record)
-        _write(record, output)
-        bar.update()
+        record["verdict"] = kind.judge(record, kind.thresholds)
+        record["seconds"] = round(time.perf_counter() - began, 1)
+        _write(record, output, kind)
+        bar.update(bar.total - bar.n)
     return record
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What differs between showers and fields."""
+
+    name: str
+    load: Callable[[str | Path, str | Path, int | None, int], Any]
+    measure: Callable[[Any, Mapping[str, Any], bool, Callable[[], Any]], dict[str, Any]]
+    thresholds: Any
+    judge: Callable[[Mapping[str, Any], Any], list[dict[str, str]]]
+    markdown: Callable[[Mapping[str, Any]], str]
+    html: Callable[[Mapping[str, Any]], str]
+    settings: Mapping[str, Any]
+
+
+def _measure_showers(
+    pair: Pair, settings: Mapping[str, Any], classifiers: bool, done: Callable[[], Any]
+) -> dict[str, Any]:
+    seed = settings["seed"]
+    record: dict[str, Any] = {
+        "energies": {"paired": pair.paired, "p_value": pair.energy_p_value},
+        "geometry": pair.geometry.name,
+        **distributions(pair, seed, settings["thresholds"]["deviation"]),
+    }
+    done()
+    record["average_shower"] = average_showers(pair)
+    record["classifiers"] = {}
+    for name in VIEWS if classifiers else ():
+        record["classifiers"][name] = classify_showers(
+            pair, name, settings["preset"], settings["classifier_seeds"], seed
+        )
+        done()
+    return record
+
+
+KINDS = {
+    "shower": _Kind(
+        "shower",
+        load_pair,
+        _measure_showers,
+        Thresholds(),
+        judge,
+        tables.markdown,
+        lambda record: html(record),
+        {"cell_threshold_MeV": CELL_THRESHOLD},
+    ),
+    "field": _Kind(
+        "field",
+        load_fields,
+        measure_fields,
+        FieldThresholds(),
+        judge_fields,
+        field_tables.markdown,
+        lambda record: field_page.html(record),
+        {},
+    ),
+}
+
+
+def _kind(generated: str | Path) -> _Kind:
+    kind = Dataset(generated).spec.kind
+    if kind not in KINDS:
+        raise InputError(f"{generated}: {kind}s; benchmarks are for {' and '.join(KINDS)} files")
+    return KINDS[kind]
 
 
 def _refuse_foreign(output: Path) -> None:
@@ -175,7 +248,7 @@ def _refuse_foreign(output: Path) -> None:
 
 
 def _subject(
-    emulator: str | Path | Emulator | None, pair: Pair
+    emulator: str | Path | Emulator | None, pair: Pair | FieldPair
 ) -> tuple[Emulator | None, str | None]:
     """Return the emulator to time, or why there is none; of a given one, why it is doubtful."""
     attributes = pair.files["generated"]["attributes"]
@@ -200,60 +273,6 @@ def _subject(
     return found, None
 
 
-def _classify(pair: Pair, name: str, preset: str, seeds: int, seed: int) -> dict[str, Any]:
-    energies = pair.energies
-    ref, gen = (
-        view(name, s.values, pair.geometry, e)
-        for s, e in zip((pair.reference, pair.generated), energies)
-    )
-    n = min(len(ref), len(gen))
-    _, halves = pair.halvings(1, seed)
-    a, b = halves[0]
-    numbers = range(seed, seed + seeds)
-    found = two_sample_test(ref[:n], gen[:n], preset, numbers)
-    floor = two_sample_test(ref[a], ref[b], preset, numbers)
-    return {
-        "view": VIEWS[name],
-        "preset": preset,
-        "n_test": found.n_test,
-        "auc": _scored(found, floor, "auc"),
-        "jsd": _scored(found, floor, "jsd"),
-        **_curves(found),
-    }
-
-
-def _scored(found: TwoSampleTest, floor: TwoSampleTest, kind: str) -> dict[str, Any]:
-    error = getattr(found, f"{kind}_error")
-    return {
-        "value": getattr(found, kind),
-        "error": error,
-        "standard_error": None if error is None else error / len(found.aucs) ** 0.5,
-        "seeds": getattr(found, f"{kind}s"),
-        "n": found.n,
-        "floor": getattr(floor, kind),
-        "floor_error": getattr(floor, f"{kind}_error"),
-        "floor_n": floor.n,
-    }
-
-
-def _curves(found: TwoSampleTest, points: int = 101) -> dict[str, Any]:
-    """Return ROC curve and score histogram of the first seed."""
-    cuts = np.quantile(found.generated_scores, np.linspace(1, 0, points))
-    kept = [(found.reference_scores[:, None] >= cuts).mean(0)]
-    edges = np.linspace(0, 1, 41)
-    return {
-        "roc": {
-            "generated_kept": (found.generated_scores[:, None] >= cuts).mean(0),
-            "reference_kept": kept[0],
-        },
-        "scores": {
-            "edges": edges,
-            "reference": np.histogram(found.reference_scores, edges)[0],
-            "generated": np.histogram(found.generated_scores, edges)[0],
-        },
-    }
-
-
 def _plain(value: Any) -> Any:
     """Return JSON values: seven digits, and null for what is not finite."""
     if isinstance(value, dict):
@@ -269,15 +288,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _write(record: dict[str, Any], output: Path) -> None:
+def _write(record: dict[str, Any], output: Path, kind: _Kind) -> None:
     """Write the three files beside the folder, and put them into it when all are whole."""
     part = output.absolute().with_name(output.absolute().name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         (part / "report.json").write_text(json.dumps(record, indent=1) + "\n")
-        (part / "report.md").write_text(markdown(record))
-        (part / "report.html").write_text(html(record))
+        (part / "report.md").write_text(kind.markdown(record))
+        (part / "report.html").write_text(kind.html(record))
         output.mkdir(exist_ok=True)
         for file in sorted(part.iterdir()):
             file.replace(output / file.name)

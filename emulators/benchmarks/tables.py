@@ -1,4 +1,8 @@
-"""The tables of a report, and the report as Markdown, drawn from the record."""
+"""The tables of a report, and the report as Markdown, drawn from the record.
+
+What every report has, and the tables of showers; `emulators.benchmarks.field_tables` has those of
+fields.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +15,20 @@ __all__ = [
     "NOTE",
     "OBSERVABLE_HEADINGS",
     "STATUS",
-    "THROUGHPUT_HEADINGS",
+    "classifier_rows",
+    "document",
     "facts",
     "headline",
     "layer_rows",
     "markdown",
     "observable_rows",
+    "short",
+    "shower_facts",
     "summary",
+    "throughput_headings",
+    "throughput_part",
     "throughput_rows",
+    "with_error",
 ]
 
 STATUS = {"good": "Good", "poor": "Fails", "unclear": "Cannot be told"}
@@ -26,20 +36,7 @@ STATUS = {"good": "Good", "poor": "Fails", "unclear": "Cannot be told"}
 
 def headline(record: Mapping[str, Any]) -> list[list[str]]:
     """Return the rows of the headline table: metric, value, error, floor, floor's error, n."""
-    rows = []
-    for name, found in record["classifiers"].items():
-        for kind in ("auc", "jsd"):
-            c = found[kind]
-            rows.append(
-                [
-                    f"{kind.upper()}, {name} view",
-                    f"{c['value']:.4f}",
-                    "" if c["error"] is None else f"{c['error']:.4f}",
-                    f"{c['floor']:.4f}",
-                    "" if c["floor_error"] is None else f"{c['floor_error']:.4f}",
-                    f"{c['n']:,} (test {found['n_test']:,}; floor {c['floor_n']:,})",
-                ]
-            )
+    rows = classifier_rows(record)
     tolerance = 100 * record["settings"]["thresholds"]["deviation"]
     words = {
         "layer_mean": "layer means",
@@ -73,6 +70,25 @@ def headline(record: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def classifier_rows(record: Mapping[str, Any]) -> list[list[str]]:
+    """Return the rows of the classifiers, as the headline table has them."""
+    rows = []
+    for name, found in record["classifiers"].items():
+        for kind in ("auc", "jsd"):
+            c = found[kind]
+            rows.append(
+                [
+                    f"{kind.upper()}, {name} view",
+                    f"{c['value']:.4f}",
+                    "" if c["error"] is None else f"{c['error']:.4f}",
+                    f"{c['floor']:.4f}",
+                    "" if c["floor_error"] is None else f"{c['floor_error']:.4f}",
+                    f"{c['n']:,} (test {found['n_test']:,}; floor {c['floor_n']:,})",
+                ]
+            )
+    return rows
+
+
 HEADINGS = ("metric", "value", "error", "floor", "floor's error", "n per sample")
 
 
@@ -81,10 +97,10 @@ def observable_rows(record: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for o in record["observables"]:
         row = [o["name"], o["unit"] or "1"]
-        row += [_with_error(o[k]["mean"], o[k]["std"]) for k in ("reference", "generated")]
+        row += [with_error(o[k]["mean"], o[k]["std"]) for k in ("reference", "generated")]
         for key in ("separation_power", "wasserstein", "kolmogorov_smirnov"):
             m = o["distances"][key]
-            row += [_with_error(m["value"], m["error"]), _short(m["floor"])]
+            row += [with_error(m["value"], m["error"]), short(m["floor"])]
         rows.append(row)
     return rows
 
@@ -99,7 +115,7 @@ def layer_rows(record: Mapping[str, Any]) -> list[list[str]]:
             if c[f"{kind}_deviation"] is None:
                 row += ["too few", "", "", ""]
                 continue
-            row += [_short(c[f"{kind}_{k}"], 4) for k in ("reference", "generated")]
+            row += [short(c[f"{kind}_{k}"], 4) for k in ("reference", "generated")]
             row.append(f"{100 * c[f'{kind}_deviation']:+.2f} ± {100 * c[f'{kind}_error']:.2f}")
             floor = c[f"{kind}_floor"]
             row.append("" if floor is None else f"{100 * floor:.2f}")
@@ -127,17 +143,17 @@ LAYER_NOTE = (
 )
 
 
-def _short(value: float, digits: int = 3) -> str:
+def short(value: float, digits: int = 3) -> str:
     """Write a number with so many digits, without an exponent while it is of usual size."""
     if value == 0 or not 1e-5 < abs(value) < 1e7:
         return f"{value:.{digits}g}"
     return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
-def _with_error(value: float, error: float) -> str:
+def with_error(value: float, error: float) -> str:
     """Write a number to the second digit of its error."""
     if not error or not 1e-7 < error < 1e7:
-        return f"{_short(value)} ± {error:.2g}"
+        return f"{short(value)} ± {error:.2g}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
@@ -158,8 +174,7 @@ OBSERVABLE_HEADINGS = (
 
 def throughput_rows(record: Mapping[str, Any]) -> list[list[str]]:
     """Return the rows of the throughput table."""
-    found, simulation = record["throughput"]["emulator"], None
-    rows = []
+    found, rows = record["throughput"]["emulator"], []
     simulation = record["throughput"]["reference_seconds_per_sample"]
     for entry in found or []:
         seconds = entry["seconds_per_sample"]
@@ -187,34 +202,42 @@ def throughput_rows(record: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-THROUGHPUT_HEADINGS = ("what", "ms / shower", "spread", "showers / s", "speed-up", "how")
+def throughput_headings(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the headings of the throughput table."""
+    one = record["kind"]
+    return ("what", f"ms / {one}", "spread", f"{one}s / s", "speed-up", "how")
 
 
-def facts(record: Mapping[str, Any]) -> list[list[str]]:
+def shower_facts(record: Mapping[str, Any]) -> list[list[str]]:
     """Return what was compared and how, as pairs of words."""
+    paired = record["energies"]["paired"]
+    energies = (
+        "the same in both files, shower by shower"
+        if paired
+        else f"drawn separately; Kolmogorov-Smirnov p = {record['energies']['p_value']:.2g}"
+    )
+    return facts(record, [["incident energies", energies], ["geometry", record["geometry"]]])
+
+
+def facts(record: Mapping[str, Any], own: Sequence[list[str]]) -> list[list[str]]:
+    """Return what every report says of files and making; ``own`` rows are of its kind alone."""
     generated, reference = record["files"]["generated"], record["files"]["reference"]
     attributes = generated["attributes"]
     machine, settings = record["machine"], record["settings"]
-    paired = record["energies"]["paired"]
+    samples = f"{record['kind']}s"
     rows = [
         ["generated file", f"{generated['path']} ({generated['layout']} layout)"],
         ["its sha256", generated["sha256"]],
-        ["its showers", f"{generated['used']:,} used of {generated['showers']:,}"],
+        [f"its {samples}", f"{generated['used']:,} used of {generated[samples]:,}"],
         ["made by", attributes.get("generator", "not said in the file")],
         ["its seed", attributes.get("seed", "not said in the file")],
         ["its law of conditions", attributes.get("conditions", "not said in the file")],
         ["reference file", f"{reference['path']} ({reference['layout']} layout)"],
         ["its sha256", reference["sha256"]],
-        ["its showers", f"{reference['used']:,} used of {reference['showers']:,}"],
+        [f"its {samples}", f"{reference['used']:,} used of {reference[samples]:,}"],
         ["which of them", reference["selection"]],
         ["made by", reference["attributes"].get("generator", "not said in the file")],
-        [
-            "incident energies",
-            "the same in both files, shower by shower"
-            if paired
-            else f"drawn separately; Kolmogorov-Smirnov p = {record['energies']['p_value']:.2g}",
-        ],
-        ["geometry", record["geometry"]],
+        *own,
         ["seed of this report", str(settings["seed"])],
         [
             "classifiers",
@@ -252,23 +275,39 @@ def summary(record: Mapping[str, Any]) -> str:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """Return the report as Markdown."""
+    """Return the report of showers as Markdown."""
+    return document(
+        record,
+        [
+            ("Headline figures", HEADINGS, headline(record), NOTE),
+            throughput_part(record),
+            ("Observables", OBSERVABLE_HEADINGS, observable_rows(record), ""),
+            ("Layer energies", LAYER_HEADINGS, layer_rows(record), LAYER_NOTE),
+            ("What was compared", ("what", "value"), shower_facts(record), ""),
+        ],
+    )
 
-    def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-        lines = [headings, ["---"] * len(headings), *rows]
-        return ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in lines]
 
-    lines = ["# Benchmark of generated showers", "", summary(record), ""]
+Part = tuple[str, Sequence[str], Iterable[Sequence[str]], str]  # title, headings, rows, note
+
+
+def throughput_part(record: Mapping[str, Any]) -> Part:
+    """Return the throughput as a part of a `document`."""
+    found = record["throughput"]
+    why_not = found["why_not"] if found["why_not"] and not found["emulator"] else ""
+    return "Throughput", throughput_headings(record), throughput_rows(record), why_not
+
+
+def document(record: Mapping[str, Any], parts: Sequence[Part]) -> str:
+    """Return a report as Markdown: verdict, then parts with a title, a table and a note each."""
+    lines = [f"# Benchmark of generated {record['kind']}s", "", summary(record), ""]
     lines += [line for w in record["warnings"] for line in (f"**Warning.** {w}", "")]
     lines += [f"- **{STATUS[v['status']]}** ({v['what']}): {v['text']}" for v in record["verdict"]]
-    lines += ["", "## Headline figures", "", *table(HEADINGS, headline(record)), "", NOTE]
-    lines += ["", "## Throughput", "", *table(THROUGHPUT_HEADINGS, throughput_rows(record))]
-    if record["throughput"]["why_not"] and not record["throughput"]["emulator"]:
-        lines += ["", record["throughput"]["why_not"]]
-    lines += ["", "## Observables", "", *table(OBSERVABLE_HEADINGS, observable_rows(record))]
-    lines += ["", "## Layer energies", "", *table(LAYER_HEADINGS, layer_rows(record))]
-    lines += ["", LAYER_NOTE]
-    lines += ["", "## What was compared", "", *table(("what", "value"), facts(record))]
+    for title, headings, rows, note in parts:
+        lines += ["", f"## {title}", ""]
+        for row in (headings, ["---"] * len(headings), *rows):
+            lines.append("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |")
+        lines += ["", note] if note else []
     return "\n".join(lines) + "\n"
 
 

@@ -16,7 +16,16 @@ from emulators.config import nearest
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
 
-__all__ = ["ARCHITECTURES", "Architecture", "Critic", "Generator", "architecture", "build_networks"]
+__all__ = [
+    "ARCHITECTURES",
+    "Architecture",
+    "Critic",
+    "Generator",
+    "Pair",
+    "architecture",
+    "build_generator",
+    "build_networks",
+]
 
 
 class Generator(nn.Module):
@@ -31,6 +40,9 @@ class Generator(nn.Module):
 
     def initialise(self, x: Tensor, c: Tensor) -> None:
         """Set data-dependent starting values from training samples (default: none)."""
+
+    def calibrate(self, x: Tensor, c: Tensor) -> None:
+        """Fit last corrections of the trained generator to training samples (default: none)."""
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Map ``z (batch, latent)`` and ``c (batch, conditions)`` to ``x (batch, *shape)``."""
@@ -60,13 +72,17 @@ class Critic(nn.Module):
         return self.score(self.views(x, c), c)
 
 
+# What makes the generator, and what makes the critic: in training both are called, in this order.
+Pair = tuple[Callable[[], Generator], Callable[[], Critic]]
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A registered pair of networks; ``transform`` lists the steps it expects by default."""
 
     name: str
     config: type
-    build: Callable[[Any, SampleSpec], tuple[Generator, Critic]]
+    build: Callable[[Any, SampleSpec], Pair]
     transform: tuple[dict[str, Any], ...]
     condition: str  # how conditions are scaled, "range" or "unit": see `Transform`
 
@@ -76,10 +92,10 @@ ARCHITECTURES: dict[str, Architecture] = {}
 
 def architecture(
     name: str, config: type, transform: tuple[dict[str, Any], ...] = (), condition: str = "range"
-) -> Callable[[Callable[[Any, SampleSpec], tuple[Generator, Critic]]], Any]:
-    """Register the decorated ``build(config, spec) -> (generator, critic)`` under a name."""
+) -> Callable[[Callable[[Any, SampleSpec], Pair]], Any]:
+    """Register the decorated ``build(config, spec)``, which gives a `Pair`, under a name."""
 
-    def register(function: Callable[[Any, SampleSpec], tuple[Generator, Critic]]) -> Any:
+    def register(function: Callable[[Any, SampleSpec], Pair]) -> Any:
         ARCHITECTURES[name] = Architecture(name, config, function, transform, condition)
         return function
 
@@ -93,9 +109,23 @@ def build_networks(
 
     Weights are drawn from ``seed`` without touching torch's global generator.
     """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator, critic = _pair(name, options, spec)
+        return generator(), critic()
+
+
+def build_generator(name: str, options: dict[str, Any], spec: SampleSpec) -> Generator:
+    """Build the generator alone, of whatever weights: to load those of a trained one.
+
+    A critic of large fields may take much memory, or not exist.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return _pair(name, options, spec)[0]()
+
+
+def _pair(name: str, options: dict[str, Any], spec: SampleSpec) -> Pair:
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network '{name}'{nearest(name, list(ARCHITECTURES))}")
     entry = ARCHITECTURES[name]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return entry.build(build_config(entry.config, options, "network"), spec)
+    return entry.build(build_config(entry.config, options, "network"), spec)

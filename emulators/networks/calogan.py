@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
-from emulators.networks.base import Critic, Generator, architecture
+from emulators.networks.base import Critic, Generator, Pair, architecture
 from emulators.networks.layers import (
     LocallyConnected2d,
     MinibatchDiscrimination,
@@ -235,7 +235,7 @@ class CaloGANCritic(Critic):
 
 
 @architecture("calogan", CaloGAN, transform=({"name": "scale", "factor": 1e-3},), condition="unit")
-def build(options: CaloGAN, spec: SampleSpec) -> tuple[Generator, Critic]:
+def build(options: CaloGAN, spec: SampleSpec) -> Pair:
     """Build CaloGAN; InputError where the spec is not that of CaloGAN's calorimeter."""
     shapes = tuple(layer.shape for layer in spec.geometry.layers) if spec.geometry else ()
     if shapes != SHAPES:
@@ -246,4 +246,5 @@ def build(options: CaloGAN, spec: SampleSpec) -> tuple[Generator, Critic]:
         )
     if [c.name for c in spec.conditions] != ["incident_energy"]:
         raise InputError("network 'calogan' takes incident_energy as its one condition")
-    return CaloGANGenerator(options), CaloGANCritic(spec.conditions[0].maximum)
+    largest = spec.conditions[0].maximum
+    return lambda: CaloGANGenerator(options), lambda: CaloGANCritic(largest)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ __all__ = [
     "MinibatchDiscrimination",
     "full_precision",
     "mlp",
+    "wrapped",
 ]
 
 Activation = Literal["swish", "relu", "leaky_relu"]
@@ -157,3 +158,55 @@ class MinibatchDiscrimination(nn.Module):
             for p in points:
                 distance = distance + (p[..., None] - p[:, None]).abs()
             return torch.exp(-distance).sum(2).T
+
+
+def wrapped(x: Tensor, periodic: Sequence[bool]) -> Tensor:
+    """Pad ``x (batch, channels, *cells)`` by one cell at both ends of every periodic axis.
+
+    As `torch.nn.functional.pad` does in mode "circular", which takes three times as long forwards
+    and backwards; twice differentiable.
+    """
+    return _Wrap.apply(x, tuple(periodic))  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Wrap(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, periodic: tuple[bool, ...]) -> Tensor:
+        ctx.periodic = periodic
+        shape = [*x.shape[:2], *(n + 2 * p for n, p in zip(x.shape[2:], periodic))]
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=_memory_format(x))
+        y[(..., *(slice(1, -1) if p else slice(None) for p in periodic))] = x
+        for axis in (2 + a for a, p in enumerate(periodic) if p):
+            # axes that come later are filled in whole by later turns
+            y.select(axis, 0).copy_(y.select(axis, -2))
+            y.select(axis, -1).copy_(y.select(axis, 1))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Unwrap.apply(gradient, ctx.periodic), None  # type: ignore[no-untyped-call]
+
+
+class _Unwrap(torch.autograd.Function):
+    """The adjoint: what fell on a pad is added to the cell that it copies."""
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, periodic: tuple[bool, ...]) -> Tensor:
+        ctx.periodic = periodic
+        folded = padded.clone()
+        for axis in reversed([2 + a for a, p in enumerate(periodic) if p]):
+            folded.select(axis, -2).add_(folded.select(axis, 0))
+            folded.select(axis, 1).add_(folded.select(axis, -1))
+        inner = folded[(..., *(slice(1, -1) if p else slice(None) for p in periodic))]
+        return inner.contiguous(memory_format=_memory_format(padded))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Wrap.apply(gradient, ctx.periodic), None  # type: ignore[no-untyped-call]
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    """Return the format of ``x``: channels innermost where it has them there."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    wanted = formats.get(x.ndim, torch.contiguous_format)
+    return wanted if x.is_contiguous(memory_format=wanted) else torch.contiguous_format

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from emulators.data.spec import SampleSpec
-from emulators.networks.base import Critic, Generator, architecture
+from emulators.networks.base import Critic, Generator, Pair, architecture
 from emulators.networks.layers import Activation, mlp
 
 __all__ = ["MLP", "MLPCritic", "MLPGenerator"]
@@ -91,6 +91,6 @@ class MLPCritic(Critic):
 
 
 @architecture("mlp", MLP, transform=({"name": "incident_share"},), condition="range")
-def build(options: MLP, spec: SampleSpec) -> tuple[Generator, Critic]:
+def build(options: MLP, spec: SampleSpec) -> Pair:
     """Build the fully connected pair for samples of any shape, with or without conditions."""
-    return MLPGenerator(options, spec), MLPCritic(options, spec)
+    return lambda: MLPGenerator(options, spec), lambda: MLPCritic(options, spec)

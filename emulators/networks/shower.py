@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
-from emulators.networks.base import Critic, Generator, architecture
+from emulators.networks.base import Critic, Generator, Pair, architecture
 from emulators.networks.copula import KNOTS, ByEnergy, Copula, moments
 from emulators.networks.layers import mlp
 
@@ -253,6 +253,6 @@ class ShowerCritic(Critic):
 
 
 @architecture("shower", ShowerConfig, transform=({"name": "incident_share"},), condition="range")
-def build_shower(config: ShowerConfig, spec: SampleSpec) -> tuple[ShowerGenerator, ShowerCritic]:
+def build_shower(config: ShowerConfig, spec: SampleSpec) -> Pair:
     """Build the pair for the geometry of the spec."""
-    return ShowerGenerator(config, spec), ShowerCritic(config, spec)
+    return lambda: ShowerGenerator(config, spec), lambda: ShowerCritic(config, spec)

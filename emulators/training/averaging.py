@@ -1,12 +1,13 @@
 """The exponential moving average of a generator, with a half-life counted in samples."""
 
 import copy
+from collections.abc import Iterable
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["average_of", "update_average"]
+__all__ = ["average_of", "refresh_statistics", "update_average"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -48,7 +49,8 @@ def update_average(
 
     Notes
     -----
-    Buffers (batch-norm statistics, fitted constants) are copied, not averaged.
+    Buffers (fitted constants) are copied, not averaged; those of batch normalisation belong to
+    weights that are not the average's: `refresh_statistics` finds its own.
     """
     memory = min(half_life, ramp_up * seen)
     keep = 0.5 ** (batch / memory) if memory > 0 else 0.0
@@ -56,3 +58,29 @@ def update_average(
         mean.lerp_(now, 1 - keep)
     for kept, buffer in zip(average.buffers(), module.buffers(), strict=True):
         kept.copy_(buffer)
+
+
+@torch.no_grad()
+def refresh_statistics(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
+    """Set the batch-normalisation statistics of a network to those of its own activations.
+
+    Parameters
+    ----------
+    module
+        Changed in place and left in evaluation mode; nothing happens to one without such layers.
+    batches
+        What it is called with; the mean over all of them is kept.
+    """
+    layers = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the cumulative mean
+    module.train()
+    for batch in batches:
+        module(*batch)
+    module.eval()
+    for layer, momentum in zip(layers, momenta):
+        layer.momentum = momentum

@@ -7,21 +7,19 @@ Networks run under autocast; views, losses and penalties are float32.
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
+from emulators.data.spec import MEV_PER_GEV, SampleSpec
 from emulators.data.transforms import Transform
-from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator
 from emulators.training import penalties
 from emulators.training.objectives import OBJECTIVES
 from emulators.training.recipe import Game
 
-__all__ = ["Batch", "Duel", "Phase", "energy_loss", "mirrored", "mirrors"]
+__all__ = ["Batch", "Duel", "Phase", "energy_loss"]
 
 
 class Batch(NamedTuple):
@@ -159,36 +157,3 @@ def energy_loss(spec: SampleSpec, values: Tensor, conditions: Tensor) -> Tensor:
     """
     column = [c.name for c in spec.conditions].index("incident_energy")
     return (values.sum(1) / MEV_PER_GEV - conditions[:, column]).abs().mean()
-
-
-def mirrors(geometry: ShowerGeometry | None, axes: tuple[Literal["x", "y"], ...]) -> Tensor:
-    """Return the permutations of the flat cells that mirror a shower along some of the axes.
-
-    Parameters
-    ----------
-    geometry
-        The readout; each layer must be symmetric along the axes.
-    axes
-        Out of ``"x"`` and ``"y"``.
-
-    Returns
-    -------
-    Shape ``(2 ** len(axes), cells)``, int64, the identity first:
-    ``values[:, permutations[i]]`` is mirrored.
-
-    Raises
-    ------
-    InputError
-        There is no geometry, or a layer is not symmetric.
-    """
-    if geometry is None:
-        raise InputError("data.mirror needs showers with a geometry")
-    table = np.arange(geometry.n_cells)[None]
-    for axis in axes:
-        table = np.concatenate([table, table[:, geometry.mirrored(axis)]])
-    return torch.from_numpy(table)
-
-
-def mirrored(values: Tensor, permutations: Tensor, which: Tensor) -> Tensor:
-    """Return ``values (n, cells)``, each row with its permutation, ``which (n,)`` int64."""
-    return values.gather(1, permutations[which])

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from emulators.data.spec import Samples, SampleSpec
 from emulators.emulator import Emulator
 
-__all__ = ["Measure", "Monitor", "default_measure", "preview", "scaled_w1"]
+__all__ = ["Measure", "Monitor", "default_measure", "field_distance", "scaled_w1"]
 
 # measure(generated, reference, spec) -> numbers.  The first number decides which state is the best;
 # smaller is better.
@@ -21,7 +20,10 @@ LATENTS = 1  # seed of the latents of every measurement and picture: the same fr
 
 def default_measure(spec: SampleSpec) -> Measure | None:
     """Return the measure for samples of this kind, or None where there is none yet."""
-    return scaled_w1 if spec.kind == "shower" and spec.geometry is not None else None
+    if spec.kind == "shower" and spec.geometry is not None:
+        return scaled_w1
+    fields = spec.kind == "field" and spec.grid is not None and len(spec.grid.axes) in (2, 3)
+    return field_distance if fields else None
 
 
 def scaled_w1(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[str, float]:
@@ -52,6 +54,27 @@ def scaled_w1(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[
     widths = {name: float(np.std(values)) for name, values in theirs.items()}
     found = [wasserstein(ours[k], theirs[k]) / width for k, width in widths.items() if width > 0]
     return {"scaled_w1": float(np.mean(found)), "scaled_w1_largest": float(np.max(found))}
+
+
+def field_distance(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[str, float]:
+    """Compare the first channel of fields at the same conditions by what cosmologists look at.
+
+    Parameters
+    ----------
+    generated, reference
+        Fields ``(n, channels, *cells)``, in the unit of the spec.
+    spec
+        Its grid says how large the cells are.
+
+    Returns
+    -------
+    ``field_distance`` and the parts that it is the mean of, see `benchmarks.fields.distance`.
+    """
+    # this room of the benchmarks knows nothing of training
+    from emulators.benchmarks.fields import score
+
+    assert spec.grid is not None
+    return score(generated.values[:, 0], reference.values[:, 0], spec.grid, spec.unit)
 
 
 @dataclass(frozen=True)
@@ -97,69 +120,3 @@ class Monitor:
         half = len(order) // 2
         a, b = (self.reference[order[k : 2 * half : 2]] for k in (0, 1))
         return self.measure(a, b, self.spec)
-
-
-def preview(generated: Samples, reference: Samples, spec: SampleSpec, path: Path) -> None:
-    """Draw average and first showers of both, one column a layer, logarithmic colours.
-
-    At most six layers are drawn, evenly spaced in depth.
-    """
-    from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
-
-    geometry = spec.geometry
-    if geometry is None:
-        return
-    layers = np.unique(np.linspace(0, len(geometry.layers) - 1, 6).round().astype(int))
-    incident = reference.conditions.get("incident_energy")
-    rows = [
-        ("mean\nreference", reference.values.mean(0)),
-        ("mean\nemulator", generated.values.mean(0)),
-    ]
-    for shower in range(min(3, len(reference))):
-        at = "" if incident is None else f"\n{incident[shower]:.3g} GeV"
-        rows += [(f"reference{at}", reference.values[shower])]
-        rows += [(f"emulator{at}", generated.values[shower])]
-    # placed by hand: a layout engine would take ten times as long as the drawing
-    width, height = 1.1 + 2.3 * len(layers), 1.1 + 1.15 * len(rows)
-    figure = Figure(figsize=(width, height))
-    box = {"left": 1.1 / width, "right": 1 - 0.1 / width, "top": 1 - 0.3 / height}
-    grid = figure.add_gridspec(
-        len(rows) + 1,
-        len(layers),
-        height_ratios=[1.0] * len(rows) + [0.08],
-        bottom=0.45 / height,
-        **box,
-    )
-    for column, index in enumerate(layers):
-        layer, cells = geometry.layers[index], geometry.slices[index]
-        largest = max(float(values[cells].max()) for _, values in rows) or 1.0
-        norm = LogNorm(largest * 1e-5, largest)
-        for row, (label, values) in enumerate(rows):
-            axis = figure.add_subplot(grid[row, column], xticks=[], yticks=[])
-            energies = np.ma.masked_less_equal(values[cells].reshape(layer.shape).T, 0)
-            image = axis.pcolormesh(*layer.edges, energies, norm=norm)
-            if row == 0:
-                axis.set_title(layer.name.replace("_", " "), fontsize=9)
-            if column == 0:
-                axis.set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center")
-        for k, name in enumerate(("x", "y")):
-            ends = (layer.edges[k][0], layer.edges[k][-1])
-            unit = "rad" if layer.axes[k] == "alpha" else "mm"
-            axis.set(**{f"{name}ticks": ends})
-            axis.tick_params(labelsize=6, pad=1)
-            axis.annotate(
-                f"{layer.axes[k]} [{unit}]",
-                ((0.5, -0.07), (-0.03, 0.5))[k],
-                xycoords="axes fraction",
-                ha=("center", "right")[k],
-                va=("top", "center")[k],
-                fontsize=7,
-                rotation=90 * k,
-            )
-        bar = figure.colorbar(
-            image, cax=figure.add_subplot(grid[len(rows), column]), orientation="horizontal"
-        )
-        bar.set_label("cell energy [MeV]", fontsize=7)
-        bar.ax.tick_params(labelsize=6)
-    figure.savefig(path, dpi=90)

@@ -51,7 +51,10 @@ class Data:
     split_seed
         Seed of the split, its own so that trainings with other seeds share the split.
     mirror
-        Axes along which reference samples are mirrored at random, where the detector is symmetric.
+        Axes along which reference showers are mirrored at random, where the detector is symmetric.
+    isotropic
+        Whether reference fields have no preferred direction and place: they are then mirrored and
+        turned at random, and shifted along periodic axes.
     """
 
     path: str
@@ -60,6 +63,7 @@ class Data:
     test: float = 0.25
     split_seed: int = 0
     mirror: tuple[Literal["x", "y"], ...] = ()
+    isotropic: bool = True
 
     def __post_init__(self) -> None:
         _not_negative(self, "validation", "test", "split_seed")

@@ -20,7 +20,8 @@ from emulators.emulator import Emulator
 from emulators.random import stream
 from emulators.training import checkpoint
 from emulators.training.distributed import check_same
-from emulators.training.monitor import Measure, Monitor, default_measure, preview
+from emulators.training.monitor import Measure, Monitor, default_measure
+from emulators.training.previews import preview
 from emulators.training.record import (
     card,
     count,
@@ -226,7 +227,7 @@ class Run:
             "minutes": round(trainer.seconds / 60, 2),
         }
         return Emulator(
-            trainer.average,
+            trainer.finished(),
             trainer.transform,
             trainer.spec,
             recipe.architecture,

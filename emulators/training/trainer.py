@@ -1,5 +1,6 @@
 """All that a step changes, and the step."""
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -18,18 +19,19 @@ from emulators.data.spec import Samples
 from emulators.data.stream import BatchStream
 from emulators.data.transforms import Transform, condition_tensor
 from emulators.errors import InputError
-from emulators.networks.base import ARCHITECTURES, build_networks
+from emulators.networks.base import ARCHITECTURES, Generator, build_networks
 from emulators.random import stream
 from emulators.training import penalties
-from emulators.training.averaging import average_of, update_average
+from emulators.training.averaging import average_of, refresh_statistics, update_average
 from emulators.training.distributed import World
-from emulators.training.games import Batch, Duel, Phase, mirrored, mirrors
+from emulators.training.games import Batch, Duel, Phase
 from emulators.training.recipe import Recipe
+from emulators.training.symmetry import symmetry_of
 
 __all__ = ["Trainer", "TrainingDiverged", "resolve"]
 
 FIT_SAMPLES, FIT_BYTES = 50_000, 1 << 30  # what the transform is fitted on, at most
-START_SAMPLES = 32_768  # what the networks take their starting values from
+START_SAMPLES, START_BYTES = 32_768, 1 << 28  # what networks take their starting values from
 LARGEST_SCORE = 1e4
 
 
@@ -102,7 +104,7 @@ class Trainer:
         names = [c.name for c in self.spec.conditions]
         if recipe.game.energy_weight and "incident_energy" not in names:
             raise InputError("game.energy_weight needs samples with an incident energy")
-        self.mirrors = mirrors(self.spec.geometry, data.mirror) if data.mirror else None
+        self.symmetry = symmetry_of(self.spec, data.mirror, data.isotropic)
         steps, condition = recipe.transform.steps or (), recipe.transform.condition or "range"
         self.transform = Transform(self.spec, steps, condition)
         self.generator, self.critic = build_networks(
@@ -113,7 +115,6 @@ class Trainer:
             penalties.spectral_norm(self.critic, seed)
         for module in (self.transform, self.generator, self.critic):
             module.to(world.device)
-        self.mirrors = None if self.mirrors is None else self.mirrors.to(world.device)
         world.share((self.transform, self.generator, self.critic))
         self.average = average_of(self.generator)
         rates, betas = recipe.optimiser, recipe.optimiser.betas
@@ -143,30 +144,60 @@ class Trainer:
 
     def _fit(self, seed: int) -> None:
         """Fit the transform on the training split, then give the networks starting values."""
-        rows, random = self.rows["train"], stream(seed, "fit")
-        size = 4 * max(1, math.prod(self.spec.shape))
-        n = min(len(rows), FIT_SAMPLES, max(1, FIT_BYTES // size))
-        samples = self.dataset.take(np.sort(random.choice(rows, n, replace=False)))
-        if self.mirrors is not None:
-            which = torch.from_numpy(random.integers(len(self.mirrors), size=n))
-            pieces = zip(*(torch.split(t, 4096) for t in (torch.from_numpy(samples.values), which)))
-            values = torch.cat([mirrored(v, self.mirrors, w) for v, w in pieces])
-            samples = Samples(values.numpy(), samples.conditions)
-        bad = ~np.isfinite(samples.values).reshape(n, -1).all(1)
+        samples, numbers = self._examples(FIT_SAMPLES, FIT_BYTES, seed)
+        bad = ~np.isfinite(samples.values).reshape(len(samples), -1).all(1)
         if bad.any():
             raise InputError(
-                f"{self.dataset.path}: {bad.sum()} of {n} samples hold NaN or infinity; to see "
-                f"which: emulators data check {self.dataset.path}"
+                f"{self.dataset.path}: {bad.sum()} of {len(samples)} samples hold NaN or infinity; "
+                f"to see which: emulators data check {self.dataset.path}"
             )
         self.transform.fit(samples)
-        some = samples[random.permutation(n)[:START_SAMPLES]]
-        conditions = condition_tensor(self.spec, some.conditions, len(some))
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            x = self.transform(torch.from_numpy(some.values), conditions)
-            c = self.transform.scale(conditions)
+            x, c = self._seen(samples[: self._fitting(START_SAMPLES, START_BYTES)], numbers)
             self.generator.initialise(x, c)
             self.critic.initialise(x, c)
+
+    def _fitting(self, most: int, nbytes: int) -> int:
+        """Return how many samples are within both limits, at least one."""
+        return min(most, max(1, nbytes // (4 * max(1, math.prod(self.spec.shape)))))
+
+    def _examples(self, most: int, nbytes: int, seed: int) -> tuple[Samples, torch.Generator]:
+        """Return training samples in random order, turned, and the random numbers for more."""
+        rows, random = self.rows["train"], stream(seed, "fit")
+        n = min(len(rows), self._fitting(most, nbytes))
+        samples = self.dataset.take(np.sort(random.choice(rows, n, replace=False)))
+        numbers = torch.Generator().manual_seed(int(random.integers(2**63)))
+        samples = samples[random.permutation(n)]
+        pieces = torch.split(torch.from_numpy(samples.values), 4096)
+        turned = torch.cat([self._turned(v, len(v), numbers) for v in pieces])
+        return Samples(turned.numpy(), samples.conditions), numbers
+
+    def _seen(self, samples: Samples, numbers: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return samples and their conditions as the networks see them."""
+        conditions = condition_tensor(self.spec, samples.conditions, len(samples))
+        values = self._jittered(torch.from_numpy(samples.values), len(samples), numbers)
+        return self.transform(values, conditions), self.transform.scale(conditions)
+
+    def finished(self) -> Generator:
+        """Return a copy of the averaged generator with everything set that training does not set.
+
+        That are the statistics of batch normalisation, and the generator's last corrections.
+        """
+        generator, seed = copy.deepcopy(self.average), self.recipe.training.seed
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            most, nbytes = START_SAMPLES, START_BYTES
+            examples = self._examples(most, nbytes, seed)
+            x, c = (t.to(self.world.device) for t in self._seen(*examples))
+            latents = (
+                (torch.randn(len(some), generator.latent).to(some), some)
+                for some in torch.split(c[: 32 * self.batch_size], self.batch_size)
+                if len(some) > 1
+            )
+            refresh_statistics(generator, latents)
+            generator.calibrate(x, c)
+        return generator
 
     def close(self) -> None:
         """Close the data file."""
@@ -241,14 +272,25 @@ class Trainer:
         values = torch.from_numpy(samples.values).to(device, non_blocking=True)
         conditions = condition_tensor(self.spec, samples.conditions, len(samples))
         conditions = conditions.to(device, non_blocking=True)
-        if self.mirrors is not None:
-            which = torch.randint(
-                len(self.mirrors), (self.batch_size,), generator=random, device=device
-            )
-            values = mirrored(values, self.mirrors, self._mine(which))
+        values = self._turned(values, self.batch_size, random)
+        values = self._jittered(values, self.batch_size, random)
         with torch.no_grad():
             x = self.transform(values, conditions)
             return x, self.transform.scale(conditions), conditions
+
+    def _turned(self, values: Tensor, n: int, random: torch.Generator) -> Tensor:
+        """Map reference samples as their symmetry allows; drawn for ``n`` of all processes."""
+        if self.symmetry is None:
+            return values
+        drawn = self.symmetry.draw(n, random)
+        return self.symmetry(values, drawn if len(values) == n else self._mine(drawn))
+
+    def _jittered(self, values: Tensor, n: int, random: torch.Generator) -> Tensor:
+        """Spread counts over [n, n + 1), where the transform wants that; drawn as in `_turned`."""
+        if not (width := 2 * self.transform.jitter):
+            return values
+        noise = torch.rand(n, *values.shape[1:], generator=random, device=values.device)
+        return values + width * ((noise if len(values) == n else self._mine(noise)) - 0.5)
 
     def _batch(self, reference: tuple[Tensor, Tensor, Tensor], random: torch.Generator) -> Batch:
         """Return a batch with fresh latents, and fresh conditions where the recipe says so."""

@@ -7,9 +7,10 @@ import pytest
 from emulators.data.check import check
 from emulators.data.convert import convert
 from emulators.data.dataset import Dataset
-from emulators.data.hdf5 import HDF5Reader, content_hash
+from emulators.data.hdf5 import HDF5Reader, HDF5Writer, content_hash
 from emulators.data.sources import Told, arrays, open_source
 from emulators.data.sources.arrays import HDF5Array
+from emulators.data.spec import Column, Condition, Grid, Samples, SampleSpec
 from emulators.errors import InputError
 
 
@@ -401,3 +402,36 @@ def test_links_are_not_followed(tmp_path, rng):
                 file["data"] = h5py.ExternalLink(inner.name, "x")
     with pytest.raises(InputError, match=r"_1\.h5: 'data' is a link to another file"):
         open_source(tmp_path / "256*.h5")
+
+
+def native_file(path, omega, first, length=8.0):
+    """Write two boxes of one simulation, numbered 7, and their cost."""
+    grid = Grid(("counts",), ("x", "y", "z"), (length,) * 3, "Mpc/h", (True,) * 3)
+    conditions = (Condition("omega_m", "", omega, omega),)
+    spec = SampleSpec("field", "native", (1, 4, 4, 4), "count", conditions, grid=grid)
+    beside = {
+        "simulation": Column((), "", "number of the simulation", dtype="i8"),
+        "seconds": Column((), "s", "CPU time"),
+    }
+    attributes = {"generator": "a code", "title": path.stem}
+    values = np.arange(first * 64.0, (first + 2) * 64).reshape(2, 1, 4, 4, 4).astype("f4")
+    with HDF5Writer(path, spec, 2, attributes=attributes, beside=beside) as writer:
+        asked = {"omega_m": np.full(2, omega, "f4")}
+        writer.append(Samples(values, asked), {"simulation": [7, 7], "seconds": [1.0, first]})
+
+
+def test_native_files_are_joined(tmp_path):
+    native_file(tmp_path / "a.h5", 0.2, 0)
+    native_file(tmp_path / "b.h5", 0.4, 2)
+    joined = Dataset(convert(tmp_path / "?.h5", tmp_path / "joined.h5"))
+    assert np.array_equal(joined.read(0, 4).values.ravel(), np.arange(256))
+    assert joined.simulations.tolist() == [0, 0, 1, 1]  # of different files: different ones
+    assert joined.column("seconds").tolist() == [1, 0, 1, 2]
+    omega = joined.spec.condition("omega_m")
+    assert (omega.minimum, omega.maximum) == (0.2, 0.4)
+    assert joined.attributes["generator"] == "a code"
+    assert "title" not in joined.attributes  # they do not agree in it
+    native_file(tmp_path / "c.h5", 0.4, 2, length=9.0)
+    with pytest.raises(InputError, match=r"c.h5 and .*a.h5 differ in grid"):
+        convert(tmp_path / "[ac].h5", tmp_path / "other.h5")
+    assert not (tmp_path / "other.h5").exists()

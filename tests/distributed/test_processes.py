@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from emulators.config import dump_toml
-from emulators.emulator import load
 from emulators.errors import InputError
+from emulators.loading import load
 from emulators.training import checkpoint
 from emulators.training.distributed import World, check_same, choose_device
 from emulators.training.loop import resume, train

@@ -16,9 +16,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from emulators.data.spec import Condition, ReadoutLayer, SampleSpec, ShowerGeometry
+from emulators.data.spec import (
+    Condition,
+    Grid,
+    ReadoutLayer,
+    Samples,
+    SampleSpec,
+    ShowerGeometry,
+)
 from emulators.data.transforms import Transform
-from emulators.networks import ARCHITECTURES, Critic, Generator, build_networks
+from emulators.networks import ARCHITECTURES, Architecture, Critic, Generator, build_networks
 from emulators.training.objectives import OBJECTIVES
 
 REFERENCE = Path(__file__).with_name("reference.json")
@@ -42,9 +49,67 @@ def showers(*shapes: tuple[int, int]) -> SampleSpec:
     return SampleSpec("shower", "calogan", cells, "MeV", (energy,), geometry)
 
 
-# Small enough to be fast; calogan's sizes are fixed but for its latent.
+def fields(*cells: int, channels: int = 1) -> SampleSpec:
+    """Return the spec of periodic counts at two cosmological parameters."""
+    axes = len(cells)
+    names = tuple(f"counts_{i}" for i in range(channels))
+    grid = Grid(names, tuple("xyz"[:axes]), (100.0,) * axes, "Mpc/h", (True,) * axes)
+    conditions = (Condition("omega_m", "", 0.1, 0.5), Condition("sigma_8", "", 0.6, 1.0))
+    return SampleSpec("field", "native", (channels, *cells), "count", conditions, grid=grid)
+
+
+# Small enough to be fast; calogan's sizes are fixed but for its latent.  A case is an architecture,
+# or an architecture and what is special about the case, after a slash.
 CASES = {
     "calogan": ({"latent": 16}, showers((3, 96), (12, 12), (12, 6))),
+    "cosmogan": ({"width": 2}, fields(32, 32)),
+    "cosmogan/3-D": ({"width": 2, "variant": "100Mpc"}, fields(16, 16, 16)),
+    "cosmogan-conditional": ({"latent": 8, "width": 2}, fields(32, 16)),
+    "cosmogan-conditional/3-D": ({"latent": 8, "width": 2}, fields(16, 16, 16)),
+    "cosmogan-multiscale": (
+        {
+            "patch": 4,
+            "factors": [2, 2],
+            "widths": [4, 8],
+            "critic_widths": [4, 8],
+            "summary_width": 8,
+        },
+        fields(16, 32, channels=2),
+    ),
+    "cosmogan-multiscale/3-D": (
+        {
+            "patch": 4,
+            "factors": [2],
+            "widths": [4, 8],
+            "critic_widths": [4, 8],
+            "summary_width": 8,
+        },
+        fields(16, 16, 16),
+    ),
+    "dcgan": (
+        {"latent": 8, "widths": [8, 4], "critic_widths": [4, 8]},
+        fields(16, 12, channels=2),
+    ),
+    "dcgan/1-D": (
+        {"latent": 8, "widths": [8], "batch_norm": False, "critic_widths": [4]},
+        fields(16),
+    ),
+    "dcgan/3-D": (
+        {
+            "latent": 8,
+            "widths": [8, 4],
+            "strides": [1, 2],
+            "kernel": 5,
+            "dense_norm": "cell",
+            "critic_widths": [4, 8],
+            "critic_batch_norm": True,
+        },
+        fields(8, 8, 8),
+    ),
+    "field": ({"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}, fields(16, 24)),
+    "field/3-D": ({"widths": [4], "critic_widths": [4], "fine": 0}, fields(8, 8, 8, channels=2)),
+    "heavy-tail": ({"latent": 8, "width": 2}, fields(32, 32)),
+    "heavy-tail/3-D": ({"latent": 8, "width": 2}, fields(16, 16, 32)),
     "mlp": ({"latent": 8, "widths": [16, 16], "critic_widths": [16]}, showers((2, 6), (4, 4))),
     "shower": (
         {
@@ -66,29 +131,62 @@ UNREACHED = {
 }
 
 
-@functools.cache
-def batch(name: str, n: int = N) -> tuple[Tensor, Tensor]:
-    """Return showers and conditions as the networks see them, from a law in closed form.
+def entry(name: str) -> Architecture:
+    return ARCHITECTURES[name.partition("/")[0]]
 
-    Layers share half to all of the incident energy; about half of the cells are exactly zero.
-    """
-    _, spec = CASES[name]
-    numbers = torch.Generator().manual_seed(SEED)
+
+def shower_law(spec: SampleSpec, n: int, numbers: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Layers share half to all of the incident energy; about half of the cells are exactly zero."""
     low, high = spec.conditions[0].minimum, spec.conditions[0].maximum
     energy = low * (high / low) ** torch.rand(n, 1, generator=numbers)  # GeV
     cells = torch.rand(n, *spec.shape, generator=numbers) - 0.5
     cells = cells.relu() ** 2
     total = energy * 1000 * (0.5 + 0.5 * torch.rand(n, 1, generator=numbers))  # MeV
-    values = cells / cells.sum(1, keepdim=True) * total
-    entry = ARCHITECTURES[name]
-    transform = Transform(spec, entry.transform, entry.condition)
-    return transform(values, energy), transform.scale(energy)
+    return cells / cells.sum(1, keepdim=True) * total, energy
+
+
+def field_law(spec: SampleSpec, n: int, numbers: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Lognormal counts: the mean goes with the first condition, the width with the second."""
+    low, high = (
+        torch.tensor([getattr(c, k) for c in spec.conditions]) for k in ("minimum", "maximum")
+    )
+    conditions = low + (high - low) * torch.rand(n, len(low), generator=numbers)
+    mean, width = (c.reshape(n, *[1] * len(spec.shape)) for c in conditions.unbind(1))
+    normal = torch.randn(n, *spec.shape, generator=numbers)
+    return (10 * mean * torch.exp(width * normal - width**2 / 2)).round(), conditions
+
+
+def law(name: str, n: int) -> tuple[Tensor, Tensor]:
+    """Return samples and conditions in physical units, from a law in closed form."""
+    _, spec = CASES[name]
+    numbers = torch.Generator().manual_seed(SEED)
+    return (shower_law if spec.kind == "shower" else field_law)(spec, n, numbers)
+
+
+@functools.cache
+def transform(name: str) -> Transform:
+    """Return the transform that the architecture asks for, fitted."""
+    _, spec = CASES[name]
+    fitted = Transform(spec, entry(name).transform, entry(name).condition)
+    values, conditions = law(name, 512)
+    columns = {c.name: conditions[:, i].numpy() for i, c in enumerate(spec.conditions)}
+    fitted.fit(Samples(values.numpy(), columns))
+    return fitted
+
+
+@functools.cache
+def batch(name: str, n: int = N) -> tuple[Tensor, Tensor]:
+    """Return samples and conditions as the networks see them."""
+    values, conditions = law(name, n)
+    noise = torch.rand(values.shape, generator=torch.Generator().manual_seed(SEED + 2))
+    values = values + 2 * transform(name).jitter * (noise - 0.5)
+    return transform(name)(values, conditions), transform(name).scale(conditions)
 
 
 def networks(name: str, seed: int = SEED) -> tuple[Generator, Critic]:
     """Build a pair and show it training samples, as training does."""
     options, spec = CASES[name]
-    pair = build_networks(name, options, spec, seed)
+    pair = build_networks(entry(name).name, options, spec, seed)
     x, c = batch(name, 512)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # `initialise` may draw random numbers
@@ -107,7 +205,11 @@ def samples(generator: Generator, name: str, n: int = N) -> Tensor:
     return generator.eval()(latent(generator, n), batch(name, n)[1])
 
 
-every = pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+every = pytest.mark.parametrize("name", sorted(CASES))
+
+
+def test_every_architecture_has_a_case():
+    assert {entry(name).name for name in CASES} == set(ARCHITECTURES)
 
 
 @every
@@ -166,7 +268,9 @@ def test_a_saved_network_gives_the_same_samples(name):
     torch.save([generator.state_dict(), critic.state_dict()], file)
     file.seek(0)
     options, spec = CASES[name]
-    others = build_networks(name, options, spec, seed=SEED + 5)  # other weights, not initialised
+    others = build_networks(
+        entry(name).name, options, spec, seed=SEED + 5
+    )  # other weights, not initialised
     for network, state in zip(others, torch.load(file, weights_only=True)):
         network.load_state_dict(state)
     assert torch.equal(samples(generator, name), samples(others[0], name))
@@ -212,7 +316,7 @@ def numbers(name: str) -> dict[str, list[float]]:
     """Return a few numbers that change when a network computes something else."""
     generator, critic = networks(name)
     x, c = batch(name)
-    values = samples(generator, name)
+    values = samples(generator, name).flatten(1)
     columns = [0, values.shape[1] // 2, -1]
     return {
         "samples": values[:3, columns].flatten().tolist(),
@@ -236,5 +340,5 @@ def test_non_regression(name):
 
 
 if __name__ == "__main__":
-    stored = {name: numbers(name) for name in sorted(ARCHITECTURES)}
+    stored = {name: numbers(name) for name in sorted(CASES)}
     REFERENCE.write_text(json.dumps(stored, indent=1) + "\n")

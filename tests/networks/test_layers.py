@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from emulators.networks.layers import LocallyConnected2d, MinibatchDiscrimination, mlp
+from emulators.networks.layers import LocallyConnected2d, MinibatchDiscrimination, mlp, wrapped
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,23 @@ def test_mlp_has_no_activation_after_the_last_layer():
     assert names == [*hidden, *hidden, "Linear"]
     assert layers[-1].weight.shape == (2, 4)
     assert len(mlp((3, 1))) == 1
+
+
+@pytest.mark.parametrize("periodic", [(True,), (True, True), (True, False), (True, True, True)])
+def test_wrapped_is_circular_padding(periodic):
+    numbers = torch.Generator().manual_seed(4)
+    x = torch.randn(2, 3, *[5] * len(periodic), dtype=torch.double, generator=numbers)
+    x.requires_grad_()
+    expected = x
+    for axis, p in enumerate(periodic, 2):
+        if p:
+            ends = expected.narrow(axis, -1 % expected.shape[axis], 1), expected.narrow(axis, 0, 1)
+            expected = torch.cat([ends[0], expected, ends[1]], axis)
+    assert torch.equal(wrapped(x, periodic), expected)
+    torch.autograd.gradcheck(lambda v: wrapped(v, periodic), x)
+    torch.autograd.gradgradcheck(lambda v: wrapped(v, periodic).square(), x)
+
+
+def test_wrapped_keeps_channels_innermost():
+    x = torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last)
+    assert wrapped(x, (True, True)).is_contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from emulators.training.averaging import average_of, update_average
+from emulators.training.averaging import average_of, refresh_statistics, update_average
 
 
 def constant(value: float) -> nn.BatchNorm1d:
@@ -72,3 +72,19 @@ def test_the_average_is_apart_from_its_module():
     with torch.no_grad():
         module.weight.fill_(5)
     assert average.weight[0].item() == 2
+
+
+def test_statistics_are_those_of_the_batches_it_is_shown():
+    module = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2))
+    batches = torch.randn(10, 64, 2, generator=torch.Generator().manual_seed(0)) * 3 + 5
+    refresh_statistics(module, ((batch,) for batch in batches))
+    first, second = module
+    torch.testing.assert_close(first.running_mean, batches.mean((0, 1)))
+    torch.testing.assert_close(first.running_var, batches.var(1).mean(0))
+    torch.testing.assert_close(second.running_var, torch.ones(2), rtol=0.02, atol=0)
+    assert not module.training
+    assert first.momentum == 0.1
+
+
+def test_a_network_without_statistics_is_not_called():
+    refresh_statistics(nn.Linear(2, 2), iter([("no tensor",)]))

@@ -1,16 +1,13 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from emulators.data.geometries import calochallenge, calogan
-from emulators.data.spec import Condition, ReadoutLayer, SampleSpec, ShowerGeometry
+from emulators.data.spec import Condition, SampleSpec
 from emulators.data.transforms import Transform
-from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator
-from emulators.training.games import Batch, Duel, energy_loss, mirrored, mirrors
+from emulators.training.games import Batch, Duel, energy_loss
 from emulators.training.recipe import Game
 
 SPEC = SampleSpec("shower", "none", (3,), "MeV", (Condition("incident_energy", "GeV", 1, 100),))
@@ -98,37 +95,3 @@ def test_energy_weight_enters_the_generator_loss():
     phase = game.generator_phase(batch)
     added = phase.loss - plain.generator_phase(batch).loss
     assert added.item() == pytest.approx(0.05 * phase.parts["energy_loss"].item(), rel=1e-4)
-
-
-def test_mirrors_of_a_grid_reverse_its_axes():
-    geometry = calogan()
-    table = mirrors(geometry, ("x", "y"))
-    values = torch.arange(1.0, 505.0).expand(4, -1)
-    flipped = mirrored(values, table, torch.arange(4))
-    for index, axes in enumerate([(), (0,), (1,), (0, 1)]):
-        for k in range(3):
-            expected = np.flip(geometry.layer(values.numpy(), k)[0], axes)
-            assert np.array_equal(geometry.layer(flipped.numpy(), k)[index], expected)
-
-
-@pytest.mark.parametrize("axis", ["x", "y"])
-def test_mirrors_of_rings_move_the_centres(axis):
-    geometry = calochallenge("1-pions")
-    table = mirrors(geometry, (axis,))
-    x, y = (np.concatenate([layer.centres[k].ravel() for layer in geometry.layers]) for k in (0, 1))
-    sign = np.array([-1, 1] if axis == "x" else [1, -1])
-    rings = np.concatenate([np.full(la.n_cells, la.shape[0] > 1) for la in geometry.layers])
-    assert rings.any()
-    assert np.allclose(x[table[1]][rings], sign[0] * x[rings], atol=1e-4)
-    assert np.allclose(y[table[1]][rings], sign[1] * y[rings], atol=1e-4)
-    assert torch.equal(table[1][table[1]], table[0])
-
-
-def test_mirror_of_an_asymmetric_layer_is_refused():
-    layer = ReadoutLayer("layer_0", ("x", "y"), ((0, 1, 3), (0, 1, 2)))
-    geometry = ShowerGeometry("lopsided", (layer,))
-    assert len(mirrors(geometry, ("y",))) == 2
-    with pytest.raises(InputError, match="layer_0 is not symmetric along x"):
-        mirrors(geometry, ("x",))
-    with pytest.raises(InputError, match="geometry"):
-        mirrors(None, ("x",))

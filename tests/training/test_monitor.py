@@ -4,8 +4,9 @@ import torch
 
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples
-from emulators.emulator import load
-from emulators.training.monitor import Monitor, default_measure, preview, scaled_w1
+from emulators.loading import load
+from emulators.training.monitor import Monitor, default_measure, scaled_w1
+from emulators.training.previews import preview
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,201 @@
+"""Fields at unequal conditions: statistics brought to equal ones, and how they follow them.
+
+Cosmologies differ far more than an emulator may: a mean over cosmologies has the scatter of the
+cosmologies.  So the dependence of a statistic on the conditions is fitted on the reference and
+taken out of both samples alike.  Where both have the same conditions this changes no mean, and
+errors and floors become those at fixed conditions; what is left is the emulator's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Levelling", "Response", "condition_groups", "response"]
+
+Array = npt.NDArray[np.float64]
+Groups = npt.NDArray[Any]
+DISTINCT = 6  # up to so many different sets of conditions are compared one by one
+PARTS = 3  # else so many ranges of each condition
+
+
+class Levelling:
+    """Takes the dependence on conditions, as the reference has it, out of rows of numbers.
+
+    A polynomial of second order in the conditions, of first order where there are fewer than five
+    simulations a term, and none where they do not vary.
+
+    Parameters
+    ----------
+    generated, reference
+        Their conditions, shapes ``(n, c)`` and ``(m, c)``.
+    simulations
+        How many independent simulations the reference holds.
+    """
+
+    def __init__(self, generated: Array, reference: Array, simulations: int) -> None:
+        spread = reference.std(0)
+        varies = spread > 1e-6 * np.abs(reference).max(0, initial=0)
+        centre, spread = reference[:, varies].mean(0), spread[varies]
+        scaled = [(c[:, varies] - centre) / spread for c in (generated, reference)]
+        c = int(varies.sum())
+        terms = list(scaled)
+        if simulations >= 5 * (1 + c + c * (c + 1) // 2):
+            terms = [
+                np.concatenate([x, *(x[:, i:] * x[:, i : i + 1] for i in range(c))], 1)
+                for x in scaled
+            ]
+        elif simulations < 3 * (1 + c):
+            terms = [x[:, :0] for x in scaled]
+        mean = terms[1].mean(0)
+        self.generated, self.reference = (t - mean for t in terms)
+
+    def differences(self, generated: Array, reference: Array) -> tuple[Array, Array]:
+        """Subtract the dependence from rows ``(n, bins)`` and ``(m, bins)``."""
+        slopes = np.linalg.lstsq(self.reference, reference - reference.mean(0), rcond=None)[0]
+        return generated - self.generated @ slopes, reference - self.reference @ slopes
+
+    def ratios(self, generated: Array, reference: Array) -> tuple[Array, Array]:
+        """Divide the dependence out of positive rows: fitted in the logarithm."""
+        logs = np.log(np.maximum(reference, np.finfo(np.float64).tiny))
+        slopes = np.linalg.lstsq(self.reference, logs - logs.mean(0), rcond=None)[0]
+        return (
+            generated / np.exp(self.generated @ slopes),
+            reference / np.exp(self.reference @ slopes),
+        )
+
+
+def condition_groups(
+    names: tuple[str, ...], generated: Array, reference: Array
+) -> list[tuple[str, str, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    """Return groups of about equal conditions.
+
+    Words, the one condition they go by (or nothing), and which fields of each sample they hold.
+    Each set of conditions by itself where there are few, else the thirds of each condition.
+    """
+    varying = [i for i in range(len(names)) if np.ptp(reference[:, i]) > 0]
+    if not varying:
+        return []
+    rows = reference[:, varying]
+    distinct = np.unique(rows, axis=0)
+    if len(distinct) <= DISTINCT:
+        tolerance = 1e-3 * np.ptp(rows, 0)
+
+        def near(table: Array, point: Array) -> npt.NDArray[np.bool_]:
+            return np.asarray((np.abs(table[:, varying] - point) <= tolerance).all(1))
+
+        return [
+            (
+                ", ".join(f"{names[i]} = {v:.4g}" for i, v in zip(varying, point)),
+                "",
+                near(generated, point),
+                near(reference, point),
+            )
+            for point in distinct
+        ]
+    groups = []
+    for i in varying:
+        edges = np.quantile(reference[:, i], np.linspace(0, 1, PARTS + 1))
+        edges = np.unique(edges)
+        for low, high in pairwise(edges):
+            inside = [
+                (t[:, i] >= low) & ((t[:, i] < high) | (high == edges[-1]) & (t[:, i] == high))
+                for t in (generated, reference)
+            ]
+            groups.append(
+                (f"{names[i]} from {low:.4g} to {high:.4g}", names[i], inside[0], inside[1])
+            )
+    return groups
+
+
+@dataclass(frozen=True)
+class Response:
+    """Derivatives of the logarithm of a statistic with respect to each condition.
+
+    Arrays have shape ``(c, bins)``, in the inverse unit of the condition.
+
+    Parameters
+    ----------
+    generated, generated_error, reference, reference_error
+        Slopes of a linear regression on all conditions at once; their standard deviations over
+        bootstrap resamplings of simulations.
+    floor
+        Mean difference of the slopes of two halves of the reference, as a share of its slope.
+    """
+
+    generated: Array
+    generated_error: Array
+    reference: Array
+    reference_error: Array
+    floor: Array
+
+    @property
+    def ratio(self) -> Array:
+        """Slope of the generated over that of the reference."""
+        return self.generated / self.reference
+
+    @property
+    def error(self) -> Array:
+        """Standard deviation of the ratio."""
+        own = (
+            self.generated_error / self.reference,
+            self.reference_error * self.ratio / self.reference,
+        )
+        return np.hypot(*own)
+
+
+def response(
+    generated: tuple[Array, Array, Groups],
+    reference: tuple[Array, Array, Groups],
+    rng: np.random.Generator,
+    resamplings: int = 200,
+    halvings: int = 20,
+) -> Response | None:
+    """Measure how positive statistics follow the conditions.
+
+    Parameters
+    ----------
+    generated, reference
+        Statistics ``(n, bins)``, conditions that all vary ``(n, c)``, simulations ``(n,)``.
+    rng, resamplings, halvings
+        Of bootstrap and floor.
+
+    Returns
+    -------
+    None where a sample has fewer than three simulations for each parameter of the regression.
+    """
+    centre, scale = reference[1].mean(0), reference[1].std(0)
+    gen, ref = (_slopes(v, (c - centre) / scale, g) for v, c, g in (generated, reference))
+    if min(gen[1], ref[1]) < 3 * (1 + len(scale)):
+        return None
+    found = []
+    for slopes, n in (gen, ref):
+        drawn = slopes(rng.multinomial(n, np.full(n, 1 / n), resamplings))
+        found += [slopes(np.ones((1, n)))[0], drawn.std(0)]
+    first = np.argsort(rng.random((halvings, ref[1])), 1) < ref[1] // 2
+    floor = np.abs(ref[0](first) - ref[0](~first)).mean(0) / np.abs(found[2])
+    own, own_error, theirs, their_error = (f / scale[:, None] for f in found)
+    return Response(own, own_error, theirs, their_error, floor)
+
+
+def _slopes(
+    values: Array, conditions: Array, groups: Groups
+) -> tuple[Callable[[npt.NDArray[Any]], Array], int]:
+    """Return what regresses with groups weighted ``(r, groups)``, and how many groups there are."""
+    x = np.concatenate([np.ones((len(conditions), 1)), conditions], 1)
+    y = np.log(np.maximum(values, np.finfo(np.float64).tiny))
+    names, index = np.unique(groups, return_inverse=True)
+    squares = np.zeros((len(names), x.shape[1], x.shape[1]))
+    products = np.zeros((len(names), x.shape[1], y.shape[1]))
+    np.add.at(squares, index, x[:, :, None] * x[:, None])
+    np.add.at(products, index, x[:, :, None] * y[:, None])
+
+    def slopes(weights: npt.NDArray[Any]) -> Array:
+        left = np.einsum("rg,gpq->rpq", weights, squares, optimize=True)
+        right = np.einsum("rg,gpb->rpb", weights, products, optimize=True)
+        return np.asarray((np.linalg.pinv(left, hermitian=True) @ right)[:, 1:])
+
+    return slopes, len(names)

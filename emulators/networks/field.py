@@ -1,0 +1,407 @@
+"""The default pair for density fields: a Gaussian start, a residual network, a critic with eyes.
+
+The generator draws a Gaussian field whose spectrum and one-point map follow the conditions (see
+`emulators.networks.gaussian`), and adds what a periodic residual network makes of it and of white
+noise.  There are no normalisation layers, as in R3GAN (arXiv:2501.05441); conditions modulate every
+block, and the critic's score has a projection (arXiv:1802.05637).  The critic judges the field by
+convolutions, and by its power spectra (as Psi-GAN's, arXiv:2410.07349) and one-point distributions.
+"""
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from emulators.data.spec import SampleSpec
+from emulators.errors import InputError
+from emulators.networks.base import Critic, Generator, Pair, architecture
+from emulators.networks.gaussian import (
+    OnePoint,
+    Spectrum,
+    evaluated,
+    features,
+    n_features,
+    regress,
+    shells,
+    taper,
+)
+from emulators.networks.layers import full_precision, mlp
+from emulators.networks.residual import (
+    Block,
+    Convolution,
+    activation,
+    halved,
+    ordered,
+    packed,
+    unpacked,
+)
+
+__all__ = ["Field", "FieldCritic", "FieldGenerator"]
+
+THRESHOLDS = 16  # of the one-point distributions that the critic sees
+LARGEST = 15.0  # exponent
+CALIBRATION, ROUNDS = 1 << 25, 4  # generated cells, and rounds, of the fit of last corrections
+CHUNK = 1 << 22  # cells worked on at once
+TILE = 1 << 23  # cells that the generator's network works on at once
+SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributions
+
+
+@dataclass(frozen=True)
+class Field:
+    """Options of the pair.
+
+    Parameters
+    ----------
+    widths, critic_widths
+        Channels at cells of twice the size, four times, ...: one level each.
+    blocks
+        Residual blocks of the generator at each level, on the way down and on the way up.
+    fine
+        Channels of the generator's last layers, at full resolution; 0: none.
+    noise
+        Channels of white noise beside the Gaussian field.
+    margin
+        Cells on either side of a field that is not periodic which are generated and cut off, so
+        that its ends do not touch.
+    summary_width
+        Width of the network that judges spectra and distributions.
+    """
+
+    widths: tuple[int, ...] = (32, 64, 96)
+    critic_widths: tuple[int, ...] = (32, 64, 128, 128)
+    blocks: int = 1
+    fine: int = 16
+    noise: int = 1
+    margin: int = 8
+    summary_width: int = 128
+
+    def __post_init__(self) -> None:
+        if not self.widths or not self.critic_widths:
+            raise ValueError("widths and critic_widths need at least one level")
+        if min(*self.widths, *self.critic_widths, self.blocks, self.noise, self.summary_width) < 1:
+            raise ValueError("widths, blocks and noise must be positive")
+
+
+def _grid(spec: SampleSpec) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Return cells and periodicity of a field; InputError where samples are no fields."""
+    cells = spec.shape[1:]
+    if not 1 <= len(cells) <= 3:
+        raise InputError(f"network 'field' needs fields in 1 to 3 dimensions, not {spec.shape}")
+    return cells, spec.grid.periodic if spec.grid else (False,) * len(cells)
+
+
+def _cut(x: Tensor, places: Sequence[Tensor]) -> Tensor:
+    """Take these cells along each axis."""
+    for axis, place in enumerate(places, 2):
+        x = x.index_select(axis, place.to(x.device))
+    return x
+
+
+def _density(x: Tensor) -> Tensor:
+    """Return ``exp(x)``: the density, up to a factor, where the transform is a logarithm."""
+    return x.clamp_max(LARGEST).exp()
+
+
+def _reach(config: Field) -> int:
+    """Return how far a cell can act through the generator, in cells: whole largest cells."""
+    sizes = [2 ** (level + 1) for level in range(len(config.widths))]
+    down = sum((2 * config.blocks + 1) * size + size // 2 for size in sizes)
+    up = sum(2 * config.blocks * size + 2 * size for size in sizes[:-1])
+    return int(-(-(down + up + sizes[0] + 2) // sizes[-1]) * sizes[-1])
+
+
+class FieldGenerator(Generator):
+    """A Gaussian field, what a network adds to it, and the one-point map.
+
+    The latent of a sample is white noise on the grid, margins included: first one field for each
+    channel, which is coloured, then the noise.  No weight depends on the number of cells.
+    """
+
+    calibrated: Tensor
+
+    def __init__(self, config: Field, spec: SampleSpec) -> None:
+        super().__init__()
+        cells, periodic = _grid(spec)
+        self.channels, self.noise, k = spec.shape[0], config.noise, len(spec.conditions)
+        self.margins = [0 if p else config.margin for p in periodic]
+        self.domain = [n + 2 * m for n, m in zip(cells, self.margins)]
+        self.unit = 2 ** len(config.widths)
+        self.reach = _reach(config)
+        if any(n % self.unit for n in self.domain):
+            raise InputError(
+                f"network 'field': {len(config.widths)} levels need multiples of {self.unit} cells "
+                f"along each side, margins included, not {self.domain}: change widths or margin"
+            )
+        self.latent = (self.channels + config.noise) * math.prod(self.domain)
+        self.one_point, self.spectrum = OnePoint(self.channels, k), Spectrum(spec)
+        # the last corrections, of what the trained network leaves over: see `calibrate`
+        self.filter, self.remap = Spectrum(spec), OnePoint(self.channels, k)
+        self.register_buffer("calibrated", torch.tensor(False))
+        d, ends = len(cells), (True,) * len(cells)
+        modulated, scale = n_features(k) - 1, 1 / math.sqrt(2 * len(config.widths) * config.blocks)
+
+        def blocks(width: int) -> nn.ModuleList:
+            return nn.ModuleList(Block(width, ends, modulated, scale) for _ in range(config.blocks))
+
+        seen, widths, fine = self.channels + config.noise, config.widths, config.fine
+        into = [seen << d, *widths[:-1]]
+        self.enter = nn.ModuleList(Convolution(a, b, ends) for a, b in zip(into, widths))
+        self.down = nn.ModuleList(blocks(w) for w in widths)
+        self.up = nn.ModuleList(blocks(w) for w in widths[:-1])
+        self.leave = nn.ModuleList(Convolution(b, a, ends) for a, b in itertools.pairwise(widths))
+        # the last convolution starts small: at first there is little but the Gaussian field
+        kept = max(1, fine // 4) if fine else self.channels
+        self.last = Convolution(widths[0], kept << d, ends, 1.0 if fine else 0.1)
+        self.fine: nn.ModuleList | None = None
+        if fine:
+            first, second = (seen + kept, fine), (fine, self.channels)
+            self.fine = nn.ModuleList(
+                [Convolution(*first, ends), Convolution(*second, ends, scale=0.1)]
+            )
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor) -> None:
+        """Fit the one-point distribution and the spectrum of the Gaussianised fields."""
+        self.one_point.fit(x, c)
+        chunk = max(1, CHUNK // x[0].numel())
+        pieces = zip(torch.split(x, chunk), torch.split(c, chunk))
+        y = torch.cat([self.one_point.inverse(a, b).bfloat16() for a, b in pieces])
+        self.spectrum.fit(y, c)
+
+    @torch.no_grad()
+    def calibrate(self, x: Tensor, c: Tensor) -> None:
+        """Remove what is left of the error of mean power spectrum and one-point distribution.
+
+        A filter in ``k`` and a map of values, both polynomials of the conditions, act on the
+        network's Gaussianised field.  They are fitted to training samples; the spectra compared are
+        those of ``exp(x)``, the density where the transform is a logarithm.
+        """
+        target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
+        target.fit(_density(x), c)
+        c = c[: max(1, CALIBRATION // math.prod(self.domain))]
+        parts = torch.split(c, max(1, CHUNK // math.prod(self.domain)))
+        raw = [
+            self.gaussianised(torch.randn(len(p), self.latent, device=p.device), p).bfloat16()
+            for p in parts
+        ]
+        self.filter.log_k.copy_(target.log_k)
+        self.filter.coefficients.zero_()
+        for last in (*[False] * ROUNDS, True):
+            ys = [self.filter.multiplied(y.float(), p)[0] for y, p in zip(raw, parts)]
+            self.remap.fit(torch.cat([self._inner(y) for y in ys]), c)
+            self.calibrated.fill_(True)
+            if last:
+                break
+            made = [_density(self._inner(self._mapped(y, p))) for y, p in zip(ys, parts)]
+            found.fit(torch.cat(made), c)
+            self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
+
+    def forward(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return fields ``(batch, channels, *cells)``."""
+        y = self.gaussianised(z, c)
+        with full_precision(z):
+            if self.calibrated:
+                y = self.filter.multiplied(y, c)[0]
+            return self._inner(self._mapped(y, c)).contiguous()
+
+    def gaussianised(self, z: Tensor, c: Tensor) -> Tensor:
+        """Return the Gaussian field and what the network adds, ``(batch, channels, *domain)``.
+
+        A large domain is worked on in tiles.  Each is surrounded by as many cells as can reach it
+        through the network, so that there is no seam.
+        """
+        white = z.view(len(z), -1, *self.domain)
+        with full_precision(z):
+            gaussian: Tensor = self.spectrum(white[:, : self.channels], c)
+        noise = white[:, self.channels :]
+        tiles = self.tiles()
+        if len(tiles) == 1:
+            return gaussian + self.added(torch.cat([gaussian, noise.float()], 1), c).float()
+        y = gaussian.clone()
+        for tile in tiles:
+            halo = [torch.arange(a - self.reach, b + self.reach) % n for (a, b), n in tile]
+            seen = torch.cat([_cut(gaussian, halo), _cut(noise, halo).float()], 1)
+            added = self.added(seen, c)
+            target = y
+            for axis, ((a, b), _) in enumerate(tile, 2):
+                target = target.narrow(axis, a, b - a)
+                added = added.narrow(axis, self.reach, b - a)
+            target += added
+        return y
+
+    def tiles(self) -> list[tuple[tuple[tuple[int, int], int], ...]]:
+        """Return the tiles of the domain: for each axis where it begins and ends, of how many."""
+        sizes = list(self.domain)
+        while math.prod(sizes) > TILE:
+            longest = sizes.index(max(sizes))
+            half = -(-sizes[longest] // 2)
+            sizes[longest] = -(-half // self.unit) * self.unit
+        axes = [
+            [((a, min(n, a + size)), n) for a in range(0, n, size)]
+            for size, n in zip(sizes, self.domain)
+        ]
+        return list(itertools.product(*axes))
+
+    def _mapped(self, y: Tensor, c: Tensor) -> Tensor:
+        """Map the network's Gaussianised field to values, through one table of both maps."""
+        at = self.one_point.grid(c)
+        table = self.one_point(self.remap.inverse(at, c) if self.calibrated else at, c)
+        return evaluated(table, y)
+
+    def _inner(self, x: Tensor) -> Tensor:
+        """Cut the margins off."""
+        for axis, (margin, n) in enumerate(zip(self.margins, self.domain), 2):
+            x = x.narrow(axis, margin, n - 2 * margin)
+        return x
+
+    def added(self, seen: Tensor, c: Tensor) -> Tensor:
+        """Return what the network adds to the Gaussian field, from it and the noise."""
+        e = features(c)[:, 1:]
+        h, passed = packed(seen), []
+        for level, (enter, blocks) in enumerate(zip(self.enter, self.down)):
+            h = enter(h if level == 0 else halved(h))
+            for block in cast(nn.ModuleList, blocks):
+                h = block(h, e)
+            passed.append(h)
+        h = passed.pop()
+        for level in reversed(range(len(self.up))):
+            h = self.leave[level](activation(h))
+            h = F.interpolate(h, scale_factor=2.0, mode="nearest") + passed[level]
+            for block in cast(nn.ModuleList, self.up[level]):
+                h = block(h, e)
+        r = unpacked(self.last(activation(h)))
+        if self.fine is None:
+            return r
+        h = self.fine[0](ordered(torch.cat([r, seen.to(r.dtype)], 1)))
+        return cast(Tensor, self.fine[1](activation(h)))
+
+
+class FieldCritic(Critic):
+    """Two heads: convolutions over the field, and its spectra and one-point distributions.
+
+    The distributions are those of the field averaged over more and more cells, and of what each
+    average leaves out (Haar's wavelets).
+    """
+
+    share: Tensor
+    window: Tensor
+    threshold: Tensor
+    softness: Tensor
+    centre: Tensor
+    width: Tensor
+
+    def __init__(self, config: Field, spec: SampleSpec) -> None:
+        super().__init__()
+        self.cells, self.periodic = _grid(spec)
+        unit = 2 ** len(config.critic_widths)
+        if any(n % unit for n in self.cells):
+            raise InputError(
+                f"network 'field': {len(config.critic_widths)} levels of the critic need multiples "
+                f"of {unit} cells along each side, not {list(self.cells)}: change critic_widths"
+            )
+        channels, k, d = spec.shape[0], len(spec.conditions), len(self.cells)
+        self.scales = [s for s in SMOOTHINGS if min(self.cells) >= 4 * s]
+        shell, weight = shells(self.cells, [1.0] * d)
+        share = torch.zeros(len(shell), int(shell.max()) + 1)
+        share[torch.arange(len(shell)), shell] = (
+            weight / torch.bincount(shell, weight)[shell]
+        ).float()
+        self.register_buffer("share", share[:, 1:], persistent=False)  # not the mean
+        self.register_buffer("window", taper(self.cells, self.periodic), persistent=False)
+        planes = 2 * len(self.scales)
+        seen = channels * (2 * self.share.shape[1] + planes * THRESHOLDS)
+        f = n_features(k)
+        self.register_buffer("threshold", torch.zeros(planes, channels, THRESHOLDS))
+        self.register_buffer("softness", torch.ones(planes, channels, 1))
+        self.register_buffer("centre", torch.zeros(f, seen))
+        self.register_buffer("width", torch.ones(seen))
+        widths, scale = config.critic_widths, 1 / math.sqrt(len(config.critic_widths))
+        into = [channels << d, *widths[:-1]]
+        self.enter = nn.ModuleList(Convolution(a, b, self.periodic) for a, b in zip(into, widths))
+        self.blocks = nn.ModuleList(Block(w, self.periodic, f - 1, scale) for w in widths)
+        self.judge = nn.Linear(widths[-1], 1)
+        self.project = nn.Linear(f - 1, widths[-1], bias=False) if f > 1 else None
+        if self.project is not None:
+            nn.init.normal_(self.project.weight, std=0.05)
+        self.summary = mlp([seen + f - 1, *[config.summary_width] * 3, 1])
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor, c: Tensor) -> None:
+        """Fit thresholds, and mean and width of what the summaries are, at each condition."""
+        at = torch.special.ndtr(torch.linspace(-2.5, 3.2, THRESHOLDS).double())
+        for i, plane in enumerate(self._planes(x)):
+            for channel, values in enumerate(plane.flatten(2).unbind(1)):
+                some = values.flatten()
+                some = some[:: max(1, len(some) // 4_000_000)].sort().values
+                self.threshold[i, channel] = some[(at * (len(some) - 1)).round().long()]
+                spread = some[int(0.84 * len(some))] - some[int(0.16 * len(some))]
+                self.softness[i, channel] = (0.1 * spread).clamp_min(1e-3)
+        chunk = max(1, (1 << 23) // math.prod(x.shape[1:]))
+        seen = torch.cat([self._summaries(some) for some in torch.split(x, chunk)])
+        design = features(c)
+        self.centre.copy_(regress(design, seen))
+        rest = (seen.double() - design.double() @ self.centre.double()).square().mean(0).sqrt()
+        self.width.copy_(rest.clamp_min(1e-4))
+
+    def views(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
+        """Return the field, and the pulls of its summaries: ``sign(p) log(1 + |p|)``."""
+        with full_precision(x):
+            pulls = (self._summaries(x.float()) - features(c.float()) @ self.centre) / self.width
+            return x, pulls.sign() * pulls.abs().log1p()
+
+    def score(self, views: tuple[Tensor, ...], c: Tensor) -> Tensor:
+        """Return the scores ``(batch, 2)`` of the two heads."""
+        field, pulls = views
+        e = features(c)[:, 1:]
+        h = packed(field)
+        for level, (enter, block) in enumerate(zip(self.enter, self.blocks)):
+            h = block(enter(h if level == 0 else halved(h)), e)
+        h = activation(h).flatten(2).mean(2)
+        texture = self.judge(h)
+        if self.project is not None:
+            texture = texture + (h * self.project(e)).sum(1, keepdim=True)
+        summary = self.summary(torch.cat([pulls, e], 1))
+        return torch.cat([texture.float(), summary.float()], 1)
+
+    def _planes(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield, scale by scale, the averaged field and what the next average leaves out."""
+        for _ in self.scales:
+            yield x
+            coarse = halved(x)
+            yield x - F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+            x = coarse
+
+    def _summaries(self, x: Tensor) -> Tensor:
+        """Return log spectra of ``x`` and of ``exp(x)``, and shares above thresholds by plane."""
+        dims, n = tuple(range(2, x.ndim)), len(x)
+        parts = []
+        # the density itself, where the transform is a logarithm: its power is in the rare peaks
+        for values in (x, _density(x)):
+            values = values - values.mean(dims, keepdim=True)
+            power = torch.fft.rfftn(values * self.window, dim=dims).abs().square().flatten(2)
+            parts.append((power @ self.share + 1e-6).log().flatten(1))
+        for i, plane in enumerate(self._planes(x)):
+            flat = plane.flatten(2)
+            above = [
+                torch.sigmoid((flat - t[None, :, None]) / self.softness[i][None]).mean(2)
+                for t in self.threshold[i].unbind(1)
+            ]
+            parts.append(torch.stack(above, 2).view(n, -1).clamp_min(1e-6).log())
+        return torch.cat(parts, 1)
+
+
+@architecture(
+    "field",
+    Field,
+    transform=({"name": "dequantise"}, {"name": "log", "scale": 1.0}),
+    condition="range",
+)
+def build(config: Field, spec: SampleSpec) -> Pair:
+    """Build the pair for the grid of the spec."""
+    return lambda: FieldGenerator(config, spec), lambda: FieldCritic(config, spec)

@@ -1,0 +1,146 @@
+"""What reference samples are equally likely to be: mirrored, turned, shifted."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emulators.data.spec import SampleSpec, ShowerGeometry
+from emulators.errors import InputError
+
+__all__ = ["GridSymmetry", "Mirrors", "Symmetry", "symmetry_of"]
+
+
+class Symmetry(Protocol):
+    """A group of maps of samples that do not change how likely they are."""
+
+    def draw(self, n: int, random: torch.Generator) -> Tensor:
+        """Draw one map a sample: ``(n, m)`` integers, on the device of ``random``."""
+
+    def __call__(self, values: Tensor, drawn: Tensor) -> Tensor:
+        """Return ``values (n, *shape)``, each sample mapped as was drawn for it."""
+
+
+class Mirrors:
+    """A shower mirrored along some axes of the detector.
+
+    Parameters
+    ----------
+    geometry
+        The readout; each layer must be symmetric along the axes.
+    axes
+        Out of ``"x"`` and ``"y"``.
+
+    Attributes
+    ----------
+    permutations
+        Shape ``(2 ** len(axes), cells)``, int64, the identity first.
+
+    Raises
+    ------
+    InputError
+        There is no geometry, or a layer is not symmetric.
+    """
+
+    def __init__(self, geometry: ShowerGeometry | None, axes: Sequence[Literal["x", "y"]]) -> None:
+        if geometry is None:
+            raise InputError("data.mirror needs showers with a geometry")
+        table = np.arange(geometry.n_cells)[None]
+        for axis in axes:
+            table = np.concatenate([table, table[:, geometry.mirrored(axis)]])
+        self.permutations = torch.from_numpy(table)
+
+    def draw(self, n: int, random: torch.Generator) -> Tensor:
+        """Draw the number of a permutation a shower, ``(n, 1)``."""
+        return torch.randint(len(self.permutations), (n, 1), generator=random, device=random.device)
+
+    def __call__(self, values: Tensor, drawn: Tensor) -> Tensor:
+        """Return ``values (n, cells)``, each row permuted as was drawn for it."""
+        self.permutations = self.permutations.to(values.device)
+        return values.gather(1, self.permutations[drawn[:, 0]])
+
+
+@dataclass(frozen=True)
+class GridSymmetry:
+    """A field of scalars without a preferred direction: mirrored, its axes exchanged, shifted.
+
+    Axes are exchanged where they are alike (cells, length, periodic or not), and shifted by any
+    number of cells where they are periodic: with three axes alike the full group of the cube, of
+    48 maps.
+
+    Parameters
+    ----------
+    cells
+        Along each axis.
+    periodic
+        Which axes come round again.
+    orders
+        The orders of the axes that are allowed, the given one first.
+    """
+
+    cells: tuple[int, ...]
+    periodic: tuple[bool, ...]
+    orders: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, spec: SampleSpec) -> "GridSymmetry":
+        """Return the symmetry of the grid of these fields."""
+        assert spec.grid is not None
+        cells, grid = spec.shape[1:], spec.grid
+        kinds = list(zip(cells, grid.lengths, grid.periodic, strict=True))
+        orders = itertools.permutations(range(len(cells)))
+        alike = tuple(o for o in orders if [kinds[axis] for axis in o] == kinds)
+        return cls(cells, grid.periodic, alike)
+
+    def draw(self, n: int, random: torch.Generator) -> Tensor:
+        """Draw ``(n, 2 d + 1)``: shifts, whether to mirror each axis, the order of the axes."""
+        shifts = [size if p else 1 for size, p in zip(self.cells, self.periodic)]
+        choices = [*shifts, *[2] * len(self.cells), len(self.orders)]
+        drawn = torch.rand(n, len(choices), generator=random, device=random.device)
+        return (drawn.double() * torch.tensor(choices, device=random.device)).long()
+
+    def __call__(self, values: Tensor, drawn: Tensor) -> Tensor:
+        """Return fields ``(n, channels, *cells)``, each mapped as was drawn for it."""
+        d = len(self.cells)
+        axes = range(1, d + 1)
+        mapped = torch.empty_like(values)
+        for sample, (target, numbers) in enumerate(zip(mapped, drawn.tolist())):
+            field = values[sample].roll(numbers[:d], tuple(axes))
+            field = field.flip([axis for axis in axes if numbers[d + axis - 1]])
+            target.copy_(field.permute(0, *(1 + axis for axis in self.orders[numbers[-1]])))
+        return mapped
+
+    def __len__(self) -> int:
+        """Return the order of the group."""
+        shifts = math.prod(size for size, p in zip(self.cells, self.periodic) if p)
+        order: int = shifts * 2 ** len(self.cells) * len(self.orders)
+        return order
+
+
+def symmetry_of(
+    spec: SampleSpec, mirror: Sequence[Literal["x", "y"]], isotropic: bool
+) -> Symmetry | None:
+    """Return the symmetry that a recipe gives to samples, None where there is none.
+
+    Parameters
+    ----------
+    spec
+        What the samples are.
+    mirror
+        Axes along which showers are mirrored.
+    isotropic
+        Whether fields have no preferred direction and place.
+
+    Raises
+    ------
+    InputError
+        The samples do not have that symmetry.
+    """
+    if mirror:
+        return Mirrors(spec.geometry, mirror)
+    return GridSymmetry.of(spec) if isotropic and spec.kind == "field" and spec.grid else None

@@ -1,0 +1,159 @@
+"""The default pair for density fields."""
+
+import math
+
+import pytest
+import torch
+
+from emulators.data.spec import Condition, Grid, SampleSpec
+from emulators.errors import InputError
+from emulators.networks import build_networks, field
+from emulators.networks.field import Field, FieldGenerator
+from emulators.networks.gaussian import Spectrum
+
+SMALL = {"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}
+
+
+def spec_of(*cells, periodic=True, conditions=2):
+    d = len(cells)
+    grid = Grid(
+        ("counts",), tuple("xyz"[:d]), tuple(2.0 * n for n in cells), "Mpc/h", (periodic,) * d
+    )
+    named = tuple(Condition(f"p{i}", "", 0.0, 1.0) for i in range(conditions))
+    return SampleSpec("field", "native", (1, *cells), "count", named, grid=grid)
+
+
+def lognormal(spec, n, seed=0):
+    """Return logarithms of smooth lognormal fields whose width follows the first condition."""
+    numbers = torch.Generator().manual_seed(seed)
+    c = torch.rand(n, len(spec.conditions), generator=numbers) * 2 - 1
+    spectrum = Spectrum(spec)
+    spectrum.coefficients[:, 0] = -1.5 * spectrum.log_k
+    y = spectrum(torch.randn(n, *spec.shape, generator=numbers), c)
+    width = 0.5 + 0.1 * c[:, 0].view(n, *[1] * (y.ndim - 1))
+    return width * y, c
+
+
+@torch.no_grad()
+def trained(spec, options=SMALL, seed=0, samples=100, calibrated=False):
+    """Return a generator with a fitted start and a network that adds something."""
+    generator, _ = build_networks("field", options, spec, seed)
+    x, c = lognormal(spec, samples)
+    generator.initialise(x, c)
+    for parameter in generator.parameters():
+        parameter.mul_(1.35)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if calibrated:
+            generator.calibrate(x, c)
+    return generator.eval(), x, c
+
+
+def latents(generator, n, seed=1):
+    return torch.randn(n, generator.latent, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("cells", [(32, 48), (16, 16, 24)])
+@torch.no_grad()
+def test_tiles_have_no_seams(cells, monkeypatch):
+    generator, _, c = trained(spec_of(*cells), {**SMALL, "widths": [4]})
+    z = latents(generator, 2)
+    whole = generator(z, c[:2])
+    assert len(generator.tiles()) == 1
+    monkeypatch.setattr(field, "TILE", math.prod(cells) // 6)
+    tiles = generator.tiles()
+    assert len(tiles) >= 6
+    covered = torch.zeros(cells)
+    for tile in tiles:
+        covered[tuple(slice(*ends) for ends, _ in tile)] += 1
+    assert torch.equal(covered, torch.ones(cells))
+    torch.testing.assert_close(generator(z, c[:2]), whole, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_nothing_reaches_further_than_said():
+    generator, _, c = trained(spec_of(256, 8))
+    noise = latents(generator, 1).view(1, 2, 256, 8)
+    changed = noise.clone()
+    changed[:, 1, 128] += 3  # of the white noise beside the Gaussian field, which is not coloured
+    first, second = (generator(z.view(1, -1), c[:1]) for z in (noise, changed))
+    touched = (first != second).any(3).flatten().nonzero()
+    assert touched.min() < 128 < touched.max()  # it does act on its neighbours
+    assert (touched - 128).abs().max() <= generator.reach
+
+
+@torch.no_grad()
+def test_a_periodic_field_shifts_with_its_noise():
+    generator, _, c = trained(spec_of(32, 32))
+    z = latents(generator, 1).view(1, 2, 32, 32)
+    shifted = generator(z.roll((8, 4), (2, 3)).view(1, -1), c[:1])  # whole cells of every level
+    torch.testing.assert_close(
+        shifted, generator(z.view(1, -1), c[:1]).roll((8, 4), (2, 3)), rtol=0, atol=1e-5
+    )
+
+
+@torch.no_grad()
+def test_the_ends_of_a_piece_do_not_touch():
+    """The network is periodic; a field that is not is cut out of a larger one."""
+    spec = spec_of(32, 32, periodic=False)
+    generator, _, c = trained(spec)
+    assert generator.domain == [48, 48]
+    assert generator(latents(generator, 2), c[:2]).shape == (2, 1, 32, 32)
+
+
+@torch.no_grad()
+def test_the_start_has_the_distribution_and_the_spectrum_of_the_data():
+    spec = spec_of(32, 32)
+    generator, _ = build_networks("field", SMALL, spec, 0)
+    x, c = lognormal(spec, 400)
+    generator.initialise(x, c)
+    for parameter in generator.parameters():
+        parameter.zero_()  # nothing but the start
+    made = generator(latents(generator, 400), c)
+    assert made.std() == pytest.approx(x.std().item(), rel=0.03)
+    for sample in (made, x):  # the width follows the condition
+        widths = sample.flatten(1).std(1)
+        assert torch.corrcoef(torch.stack([widths, c[:, 0]]))[0, 1] > 0.3
+    found, expected = Spectrum(spec), Spectrum(spec)
+    found.fit(made, c)
+    expected.fit(x, c)
+    difference = (found.coefficients - expected.coefficients)[0, 0]
+    assert difference.abs().max() < 0.25  # of the logarithm of the power
+
+
+@torch.no_grad()
+def test_calibration_removes_what_is_left_over():
+    spec = spec_of(32, 32)
+    raw, x, c = trained(spec, samples=1000)
+    after = trained(spec, samples=1000, calibrated=True)[0]
+    expected = Spectrum(spec)
+    expected.fit(x.exp(), c)
+    errors, shares = [], []
+    for generator in (raw, after):
+        made = generator(latents(generator, len(c), seed=5), c)
+        found = Spectrum(spec)
+        found.fit(made.exp(), c)
+        errors.append((found.coefficients - expected.coefficients)[0, 0].abs().median().item())
+        levels = torch.quantile(x.flatten(), torch.tensor([0.05, 0.5, 0.95, 0.999]))
+        shares.append(torch.tensor([(made > level).float().mean() for level in levels]))
+    assert errors[0] > 0.3  # the untrained network does change the spectrum
+    assert errors[1] < 0.1
+    torch.testing.assert_close(shares[1], torch.tensor([0.95, 0.5, 0.05, 0.001]), rtol=0.3, atol=0)
+
+
+def test_no_weight_depends_on_the_number_of_cells():
+    small, large = (
+        FieldGenerator(Field(widths=(4, 8)), spec_of(*cells)) for cells in ((16, 16), (64, 32))
+    )
+    large.load_state_dict(small.state_dict())
+
+
+def test_fields_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match=r"multiples of 4 cells.*\[18, 16\]"):
+        build_networks("field", SMALL, spec_of(18, 16))
+    with pytest.raises(InputError, match="critic need multiples of 16"):
+        build_networks("field", {"widths": [4], "critic_widths": [2, 2, 2, 2]}, spec_of(8, 8))
+    with pytest.raises(InputError, match="1 to 3 dimensions"):
+        build_networks("field", SMALL, SampleSpec("point", "native", (2,), "", ()))
+    with pytest.raises(InputError, match="at least one level"):
+        build_networks("field", {"widths": []}, spec_of(16, 16))
