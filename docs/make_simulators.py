@@ -4,7 +4,6 @@ Samples go to the folder ``validation`` and are used again; figures go to ``docs
 it takes about a quarter of an hour of one core; name the parts to make: showers, fields, sky.
 """
 
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import matplotlib
 import numpy as np
 from scipy import ndimage
 
+from emulators.benchmarks.spectra import correlation_coefficients, power_spectra
 from emulators.simulators.campaign import simulate_file
 from emulators.simulators.cosmology import Cosmology, growth_factor, halofit_power, linear_power
-from emulators.simulators.mesh import correlation
 from emulators.simulators.recipe import SimulationRecipe, read_simulation
 
 matplotlib.use("svg")
@@ -149,12 +148,13 @@ def fields() -> None:
     linear, halofit = linear_power(cosmology), halofit_power(cosmology)
     axes[0, 1].loglog(*linear, color="#8a9099", lw=1, ls=":", label="linear, z = 0")
     axes[0, 1].loglog(*halofit, color="#8a9099", lw=1, label="halofit, z = 0")
+    edges = 2 * np.pi / box * np.concatenate([np.arange(0.5, 10), np.geomspace(10.5, 64, 14)])
     for value, colour in zip(redshifts, COLOURS.values()):
-        spectra = [
-            power(field, box, 128**3 if value == 0 else math.inf) for field in density[z == value]
-        ]
-        k, modes = spectra[0][0], spectra[0][2]
-        p = np.array([s[1] for s in spectra])
+        shot_noise = box**3 / 128**3 if value == 0 else 0.0
+        found = power_spectra(
+            density[z == value], (box,) * 3, edges, window="TSC", shot_noise=shot_noise
+        )
+        k, modes, p = found.k, found.modes, found.power
         mean, error = p.mean(0), p.std(0, ddof=1) / n**0.5
         axes[0, 1].loglog(k, mean, color=colour, label=f"z = {value:g}")
         growth = float(growth_factor(cosmology, value)) ** 2
@@ -204,30 +204,17 @@ def fields() -> None:
             first, inputs = file["fields"][:, 0], file["inputs"][:, 0]
         if inputs.shape != first.shape:  # the coarser of the two grids
             first = first.reshape(2, 64, 2, 64, 2, 64, 2).sum((2, 4, 6))
-        k, r = correlation(first[0], inputs[0], box)
-        axes[1, 1].semilogx(k, r, color=colour, label=label)
-        print(label, [f"r({x}) = {np.interp(x, k, r):.3f}" for x in (0.1, 0.3, 0.5, 1.0)])
-    axes[1, 1].semilogx(
-        *correlation(first[0], inputs[1], box), color="#8a9099", lw=0.8, label="two universes"
-    )
+        k, r = correlation_coefficients(first, inputs, (box,) * 3)
+        axes[1, 1].semilogx(k, r[0], color=colour, label=label)
+        print(label, [f"r({x}) = {np.interp(x, k, r[0]):.3f}" for x in (0.1, 0.3, 0.5, 1.0)])
+    k, r = correlation_coefficients(first, inputs[::-1], (box,) * 3)
+    axes[1, 1].semilogx(k, r[0], color="#8a9099", lw=0.8, label="two universes")
     axes[1, 1].set(
         xlabel="k [h/Mpc]", ylabel="correlation r(k) of the two fields", ylim=(-0.3, 1.05)
     )
     for axis in axes.flat[1:]:
         axis.legend(frameon=False, fontsize=8)
     save(figure, "fields")
-
-
-def power(field: Any, box: float, particles: float) -> tuple[Any, Any, Any]:
-    """Return k, P less shot noise with TSC's window divided out, and modes a shell."""
-    n = len(field)
-    f = np.fft.fftfreq(n)
-    window = (np.sinc(f)[:, None, None] * np.sinc(f)[None, :, None] * np.sinc(f)) ** 3
-    p = box**3 * np.abs(np.fft.fftn(field) / field.size / window) ** 2 - box**3 / particles
-    k = 2 * np.pi * n / box * np.sqrt(f[:, None, None] ** 2 + f[None, :, None] ** 2 + f**2)
-    edges = 2 * np.pi / box * np.concatenate([np.arange(0.5, 10), np.geomspace(10.5, n / 2, 14)])
-    modes, _ = np.histogram(k, edges)
-    return (*(np.histogram(k, edges, weights=w)[0] / modes for w in (k, p)), modes)
 
 
 def sky() -> None:

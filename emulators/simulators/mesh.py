@@ -1,4 +1,4 @@
-"""Particles to fields: mass assignment, slabs, smoothing; and spectra of fields on a mesh.
+"""Particles to fields: mass assignment, slabs, smoothing.
 
 All boxes are periodic.  Positions are in units of the box, 0 to 1, in any precision; cell ``i`` of
 ``n`` reaches from ``i/n`` to ``(i+1)/n``.
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-__all__ = ["ORDERS", "assign", "coarsen", "correlation", "cross_power", "project", "smooth"]
+__all__ = ["ORDERS", "assign", "coarsen", "project", "smooth"]
 
 Array = npt.NDArray[np.float64]
 Assignment = Literal["NGP", "CIC", "TSC"]
@@ -144,46 +144,3 @@ def coarsen(lattice: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
         phase = np.exp(1j * np.pi * k * (1 / n - 1 / large)) * (abs(k) < n / 2) * n / large
         modes *= phase.reshape([-1 if a == axis else 1 for a in range(modes.ndim)])
     return np.asarray(fft.irfftn(modes, (n, n, n), axes=axes)).astype(lattice.dtype)
-
-
-def cross_power(first: Array, second: Array, length: float) -> tuple[Array, Array, Array]:
-    """Return the cross power spectrum of two periodic fields, in shells one mode wide.
-
-    Parameters
-    ----------
-    first, second
-        Fields of the same shape ``(n,) * d``; give one twice for its power spectrum.
-    length
-        Of a side, Mpc/h.
-
-    Returns
-    -------
-    For each shell up to the Nyquist frequency: mean ``k`` of its modes (h/Mpc), ``P`` ((Mpc/h)^d,
-    ``<a_k b_k*> = V P(k)``; no window and no shot noise taken out) and the number of modes.
-    A real field has half as many independent ones.
-    """
-    n, d = len(first), first.ndim
-    whole, half = fft.fftfreq(n, 1 / n), fft.rfftfreq(n, 1 / n)
-    axes = np.meshgrid(*[whole] * (d - 1), half, indexing="ij", sparse=True)
-    k = np.sqrt(sum(axis**2 for axis in axes)).ravel()
-    weight = np.where((half == 0) | (half == n / 2), 1.0, 2.0)  # its mirror image is not stored
-    weight = np.broadcast_to(weight, (n,) * (d - 1) + half.shape).ravel()
-    product = fft.rfftn(first) * fft.rfftn(second).conj()
-    shell = np.rint(k).astype(int)
-
-    def total(values: Array) -> Array:
-        return np.asarray(np.bincount(shell, weight * values)[1 : n // 2], np.float64)
-
-    modes = total(np.ones_like(k))
-    power = total(product.real.ravel()) / modes * (length / n**2) ** d
-    return total(k) / modes * (2 * np.pi / length), power, modes
-
-
-def correlation(first: Array, second: Array, length: float) -> tuple[Array, Array]:
-    """Return ``k`` (h/Mpc) and ``r(k) = P_ab / sqrt(P_aa P_bb)``: 1 for the same modes, 0 for none.
-
-    The fields must have the same shape; the parameters are those of `cross_power`.
-    """
-    k, cross, _ = cross_power(first, second, length)
-    (_, a, _), (_, b, _) = (cross_power(f, f, length) for f in (first, second))
-    return k, cross / np.sqrt(a * b)

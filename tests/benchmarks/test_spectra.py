@@ -104,16 +104,6 @@ def test_memory_is_bounded_without_a_difference(monkeypatch):
     np.testing.assert_array_equal(power_spectra(fields, (9.0, 9.0)).power, whole)
 
 
-def test_agrees_with_the_spectrum_of_the_simulators():
-    first, second = RNG.normal(size=(2, 1, 12, 12, 12))
-    k, power, modes = mesh.cross_power(first[0], second[0], 60.0)
-    found = cross_spectra(first, second, (60.0,) * 3)
-    for mine, theirs in ((found.k, k), (found.power[0], power), (found.modes, modes)):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
-    r = correlation_coefficients(first, second, (60.0,) * 3)[1][0]
-    np.testing.assert_allclose(r, mesh.correlation(first[0], second[0], 60.0)[1], atol=1e-10)
-
-
 def test_cross_spectrum_with_itself_and_correlation():
     x, y = RNG.normal(size=(2, 40, 16, 16))
     lengths = (10.0, 20.0)

@@ -1,17 +1,10 @@
-"""Mass assignment, slabs, smoothing and spectra against closed forms and plain loops."""
+"""Mass assignment, slabs and smoothing against closed forms and plain loops."""
 
 import numpy as np
 import pytest
 
 from emulators.simulators import mesh
-from emulators.simulators.mesh import (
-    assign,
-    coarsen,
-    correlation,
-    cross_power,
-    project,
-    smooth,
-)
+from emulators.simulators.mesh import assign, coarsen, project, smooth
 
 RNG = np.random.default_rng(5)
 POSITIONS = RNG.random((500, 3)).astype(np.float32)
@@ -102,43 +95,6 @@ def test_smoothing_damps_a_wave_as_a_gaussian_does():
     smoothed = smooth(separate, width, 2)
     assert not smoothed[[0, 2]].any()
     assert smoothed[1, -1, -1] == pytest.approx(smoothed[1, 1, 1])  # it comes round
-
-
-@pytest.mark.parametrize("d", [2, 3])
-def test_power_of_white_noise_is_the_volume_of_a_cell(d):
-    n, length = 32, 50.0
-    white = RNG.standard_normal((n,) * d)
-    k, power, modes = cross_power(white, white, length)
-    mean = (power * modes).sum() / modes.sum()
-    assert mean == pytest.approx((length / n) ** d, rel=5 * np.sqrt(2 / modes.sum()))
-    assert (abs(k * length / (2 * np.pi) - np.arange(1, n // 2)) < 0.5).all()
-
-
-@pytest.mark.parametrize("d", [2, 3])
-def test_every_mode_is_counted_once(d):
-    n = 8
-    whole = np.fft.fftfreq(n, 1 / n)
-    k = np.sqrt(sum(x**2 for x in np.meshgrid(*[whole] * d, indexing="ij")))
-    _, _, modes = cross_power(np.zeros((n,) * d), np.zeros((n,) * d), 1.0)
-    assert modes.tolist() == [((k > j - 0.5) & (k <= j + 0.5)).sum() for j in (1, 2, 3)]
-
-
-def test_power_of_a_wave_and_its_sign():
-    n, length, amplitude = 16, 10.0, 0.3
-    x = np.arange(n) / n
-    wave = amplitude * np.cos(2 * np.pi * 3 * x)[:, None, None] * np.ones((n, n, n))
-    _, power, modes = cross_power(wave, -wave, length)
-    assert power[2] * modes[2] == pytest.approx(-(amplitude**2) / 2 * length**3)
-    assert abs(power[[0, 1, 3, 4]]).max() < 1e-12
-
-
-def test_correlation_of_the_same_of_noisy_and_of_strange_fields():
-    first, second = RNG.standard_normal((2, 24, 24, 24))
-    np.testing.assert_allclose(correlation(first, 3 * first, 1.0)[1], 1)
-    modes = cross_power(first, second, 1.0)[2]
-    assert (abs(correlation(first, second, 1.0)[1]) < 5 * np.sqrt(2 / modes)).all()
-    _, half = correlation(first, first + second, 1.0)
-    assert half[-1] == pytest.approx(1 / np.sqrt(2), abs=0.05)
 
 
 @pytest.mark.parametrize(("fine", "coarse"), [(16, 8), (32, 8), (12, 4)])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from emulators.benchmarks.spectra import correlation_coefficients, power_spectra
 from emulators.config import as_mapping, build
 from emulators.errors import InputError
 from emulators.simulators import base, nbody, nbody_run
@@ -18,7 +19,6 @@ from emulators.simulators.cosmology import (
     halofit_power,
     linear_power,
 )
-from emulators.simulators.mesh import correlation, cross_power
 from emulators.simulators.nbody import Maps, NBody, Pair
 from emulators.simulators.nbody_run import coarse_start, read_positions, snapshots
 
@@ -42,6 +42,18 @@ def fields(settings, seed):
     )
 
 
+def spectrum(box, length):
+    """Return k (h/Mpc), P and the number of modes of one box."""
+    found = power_spectra(box[None], (length,) * 3)
+    return found.k, found.power[0], found.modes
+
+
+def correlation(first, second, length):
+    """Return k (h/Mpc) and the correlation of two boxes, shell by shell."""
+    k, r = correlation_coefficients(first[None], second[None], (length,) * 3)
+    return k, r[0]
+
+
 @pytest.fixture(scope="module")
 def web(codes):
     """One universe of 64^3 particles in 200 Mpc/h, overdensity today."""
@@ -61,7 +73,7 @@ def large(codes):
     power = []
     for seed in range(1, 4):
         boxes = fields(settings, seed)[0][:, 0]
-        spectra = [cross_power(box, box, settings.box) for box in boxes]
+        spectra = [spectrum(box, settings.box) for box in boxes]
         power.append([p[:4] for _, p, _ in spectra])
     k, _, modes = spectra[0]
     waves = k[:4] * settings.box / settings.cells / (2 * np.pi)
@@ -90,7 +102,7 @@ def test_power_grows_as_the_growth_factor_squared(large):
 def test_power_is_near_halofit_where_resolved(codes):
     settings = NBody(quantity="overdensity")  # the default: 128^3, 200 Mpc/h
     box = fields(settings, 5000)[0][0, 0]
-    k, power, modes = cross_power(box, box, settings.box)
+    k, power, modes = spectrum(box, settings.box)
     inside = (k > 0.1) & (k < 0.35)
     shot = (settings.box / settings.particles) ** 3
     ratio = (power - shot) / np.interp(k, *halofit_power(Cosmology()))
@@ -155,7 +167,7 @@ def test_the_same_seed_gives_the_same_web_whatever_the_settings(web, change, lea
 def test_another_seed_gives_another_web(web):
     other = fields(WEB, 8)[0][0, 0]
     _, r = correlation(web, other, WEB.box)
-    modes = cross_power(web, other, WEB.box)[2]
+    modes = spectrum(web, WEB.box)[2]
     assert (abs(r) < 5 * np.sqrt(2 / modes)).all()
 
 
