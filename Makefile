@@ -1,10 +1,11 @@
-# make demo   installs, trains an emulator for three minutes, generates 100,000 showers, writes the report
-# make test   installs, runs the tests
+# make demo          installs, trains an emulator for three minutes, generates 100,000 showers, writes the report
+# make demo-fields   the same for density fields: 200 maps of the cosmic web, and one of 1024 x 1024 cells
+# make test          installs, runs the tests
 PYTHON ?= python3
 EXTRAS ?=
 BIN := .venv/bin
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo demo-fields test lint format clean
 
 install: .venv/installed$(EXTRAS)
 
@@ -20,6 +21,13 @@ demo: install
 	$(BIN)/emulators generate demo/run -n 100000 --energy 1:100:log -o demo/showers.h5
 	$(BIN)/emulators benchmark demo/showers.h5 data/samples/photon_showers.h5 -o demo/report
 
+demo-fields: install
+	rm -rf demo-fields
+	$(BIN)/emulators train benchmarks/recipes/demo_fields.toml --run demo-fields/run
+	$(BIN)/emulators generate demo-fields/run -n 200 -o demo-fields/maps.h5
+	$(BIN)/emulators generate demo-fields/run -n 1 --cells 1024 -o demo-fields/large-map.h5
+	$(BIN)/emulators benchmark demo-fields/maps.h5 data/samples/cosmic_web_maps.h5 -o demo-fields/report
+
 # One thread: many small matrices, and processes of their own in some tests.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -34,4 +42,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv demo dist
+	rm -rf .venv demo demo-fields dist

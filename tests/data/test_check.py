@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -8,6 +9,8 @@ from emulators.data import geometries, hdf5
 from emulators.data.check import Finding, check
 from emulators.data.dataset import Dataset
 from emulators.errors import InputError
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
 
 @pytest.fixture
@@ -248,3 +251,10 @@ def test_what_is_beside_must_say_what_it_is(tmp_path, field_file):
         file["few"] = np.arange(39)
         file["few"].attrs.update(units="", description="too few")
     assert [(f.severity, f.where) for f in check(path)] == [("warning", "few"), ("warning", "seed")]
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.h5")), ids=lambda path: path.stem)
+def test_what_ships_is_clean(path):
+    assert check(path) == []
+    assert {"title", "generator", "licence", "acknowledgement"} <= Dataset(path).attributes.keys()
+    assert path.stat().st_size < 6e6
