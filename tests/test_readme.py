@@ -38,7 +38,7 @@ def test_commands_have_these_verbs_and_options(line):
     words, command = shlex.split(line)[1:], cli
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
-    context = click.Context(command, **cli.context_settings)
+    context = click.Context(command, **{**cli.context_settings, **command.context_settings})
     command.make_parser(context).parse_args(words)
 
 

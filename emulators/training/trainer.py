@@ -185,6 +185,11 @@ class Trainer:
         That are the statistics of batch normalisation, and the generator's last corrections.
         """
         generator, seed = copy.deepcopy(self.average), self.recipe.training.seed
+        normalised = any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in generator.modules()
+        )
+        if not normalised and type(generator).calibrate is Generator.calibrate:
+            return generator  # nothing to read the data for
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             most, nbytes = START_SAMPLES, START_BYTES
