@@ -25,7 +25,7 @@ def block(width: int) -> int:
     return max(1, min(BLOCK, NUMBERS // max(1, width)))
 
 
-Draw = Callable[[np.random.Generator, tuple[int, int]], npt.NDArray[np.float32]]
+Draw = Callable[[np.random.Generator, npt.NDArray[np.float32]], object]  # fills the array
 
 
 def stream(seed: int, *coordinates: int | str) -> np.random.Generator:
@@ -49,13 +49,15 @@ def stream(seed: int, *coordinates: int | str) -> np.random.Generator:
 def normals(seed: int, name: str, start: int, stop: int, width: int) -> npt.NDArray[np.float32]:
     """Return standard normal numbers of samples ``start`` to ``stop``, shape ``(n, width)``."""
     return _blocks(
-        seed, name, start, stop, width, lambda g, s: g.standard_normal(s, dtype=np.float32)
+        seed, name, start, stop, width, lambda g, out: g.standard_normal(dtype=np.float32, out=out)
     )
 
 
 def uniforms(seed: int, name: str, start: int, stop: int, width: int) -> npt.NDArray[np.float32]:
     """Return numbers uniform in [0, 1) of samples ``start`` to ``stop``, shape ``(n, width)``."""
-    return _blocks(seed, name, start, stop, width, lambda g, s: g.random(s, dtype=np.float32))
+    return _blocks(
+        seed, name, start, stop, width, lambda g, out: g.random(dtype=np.float32, out=out)
+    )
 
 
 def _blocks(
@@ -65,7 +67,10 @@ def _blocks(
     size = block(width)
     for number in range(start // size, -(-stop // size)):
         first, last = max(start, number * size), min(stop, (number + 1) * size)
+        wanted, skipped = out[first - start : last - start], first - number * size
         # Philox fills in row order: rows past `last` need not be drawn.
-        rows = draw(stream(seed, name, number), (last - number * size, width))
-        out[first - start : last - start] = rows[first - number * size :]
+        rows = np.empty((skipped + len(wanted), width), np.float32) if skipped else wanted
+        draw(stream(seed, name, number), rows)
+        if skipped:
+            wanted[:] = rows[skipped:]
     return out
