@@ -48,7 +48,7 @@ THRESHOLDS = 16  # of the one-point distributions that the critic sees
 LARGEST = 15.0  # exponent
 CALIBRATION, ROUNDS = 1 << 25, 4  # generated cells, and rounds, of the fit of last corrections
 CHUNK = 1 << 22  # cells worked on at once
-TILE = 1 << 23  # cells that the generator's network works on at once
+TILE = 1 << 22  # cells that the generator's network works on at once
 SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributions
 
 
@@ -223,16 +223,16 @@ class FieldGenerator(Generator):
         tiles = self.tiles()
         if len(tiles) == 1:
             return gaussian + self.added(torch.cat([gaussian, noise.float()], 1), c).float()
-        y = gaussian.clone()
+        y = torch.empty_like(gaussian)
         for tile in tiles:
             halo = [torch.arange(a - self.reach, b + self.reach) % n for (a, b), n in tile]
             seen = torch.cat([_cut(gaussian, halo), _cut(noise, halo).float()], 1)
             added = self.added(seen, c)
-            target = y
+            start, target = gaussian, y
             for axis, ((a, b), _) in enumerate(tile, 2):
-                target = target.narrow(axis, a, b - a)
+                start, target = (t.narrow(axis, a, b - a) for t in (start, target))
                 added = added.narrow(axis, self.reach, b - a)
-            target += added
+            target.copy_(start + added)
         return y
 
     def tiles(self) -> list[tuple[tuple[tuple[int, int], int], ...]]:
