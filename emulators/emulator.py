@@ -211,9 +211,9 @@ class Emulator:
         seed
             Sample ``i`` depends on ``(seed, i)`` and its conditions alone, not on ``n``.  On one
             machine every whole block of samples (256 showers, fewer fields: `random.block`,
-            counted from sample 0) is bit-identical in
-            any request that contains it; samples of a block of which only a part is asked for may
-            differ in the last bit, since a matrix product may depend on its number of rows.
+            counted from sample 0) is bit-identical in any request that contains it; samples of a
+            block of which only a part is asked for may differ in the last bit, since a matrix
+            product may depend on its number of rows.
         start
             Index of the first sample.
         device

@@ -28,7 +28,7 @@ from emulators.networks.gaussian import (
     features,
     n_features,
     regress,
-    shells,
+    shell_means,
     taper,
 )
 from emulators.networks.layers import full_precision, mlp
@@ -45,11 +45,11 @@ from emulators.networks.residual import (
 __all__ = ["Field", "FieldCritic", "FieldGenerator"]
 
 THRESHOLDS = 16  # of the one-point distributions that the critic sees
+SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributions
 LARGEST = 15.0  # exponent
 CALIBRATION, ROUNDS = 1 << 25, 4  # generated cells, and rounds, of the fit of last corrections
 CHUNK = 1 << 22  # cells worked on at once
 TILE = 1 << 22  # cells that the generator's network works on at once
-SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributions
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class FieldGenerator(Generator):
     def __init__(self, config: Field, spec: SampleSpec) -> None:
         super().__init__()
         cells, periodic = _grid(spec)
-        self.channels, self.noise, k = spec.shape[0], config.noise, len(spec.conditions)
+        self.channels, k = spec.shape[0], len(spec.conditions)
         self.margins = [0 if p else config.margin for p in periodic]
         self.domain = [n + 2 * m for n, m in zip(cells, self.margins)]
         self.unit = 2 ** len(config.widths)
@@ -307,12 +307,7 @@ class FieldCritic(Critic):
             )
         channels, k, d = spec.shape[0], len(spec.conditions), len(self.cells)
         self.scales = [s for s in SMOOTHINGS if min(self.cells) >= 4 * s]
-        shell, weight = shells(self.cells, [1.0] * d)
-        share = torch.zeros(len(shell), int(shell.max()) + 1)
-        share[torch.arange(len(shell)), shell] = (
-            weight / torch.bincount(shell, weight)[shell]
-        ).float()
-        self.register_buffer("share", share[:, 1:], persistent=False)  # not the mean
+        self.register_buffer("share", shell_means(self.cells), persistent=False)
         self.register_buffer("window", taper(self.cells, self.periodic), persistent=False)
         planes = 2 * len(self.scales)
         seen = channels * (2 * self.share.shape[1] + planes * THRESHOLDS)

@@ -24,6 +24,7 @@ __all__ = [
     "features",
     "n_features",
     "regress",
+    "shell_means",
     "shells",
     "taper",
 ]
@@ -58,20 +59,16 @@ def _degree(conditions: int) -> int:
     return 3 if conditions <= 2 else 2
 
 
-def regress(design: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the weighted least-squares coefficients ``(f, m)`` of ``target (n, m)``.
+def regress(design: Tensor, target: Tensor) -> Tensor:
+    """Return the least-squares coefficients ``(f, m)`` of ``target (n, m)`` on ``design (n, f)``.
 
-    ``design (n, f)``, ``weight (n, m)``; a faint ridge decides what the data leave open, as when
-    all samples have the same conditions.
+    A faint ridge decides what the data leave open, as when all samples have the same conditions.
     """
     design, target = design.double(), target.double()
-    if weight is None:
-        weight = torch.ones(1, 1, dtype=torch.float64).expand(len(design), target.shape[1])
-    normal = torch.einsum("nf,nm,ng->mfg", design, weight.double(), design)
-    right = torch.einsum("nf,nm->mf", design, weight.double() * target)
-    ridge = 1e-6 * normal.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] + 1e-12
-    found: Tensor = torch.linalg.solve(normal + ridge * torch.eye(design.shape[1]), right)
-    return found.T
+    normal = design.T @ design
+    normal.diagonal().add_(1e-6 * normal.diagonal().mean() + 1e-12)
+    found: Tensor = torch.linalg.solve(normal, design.T @ target)
+    return found
 
 
 class OnePoint(nn.Module):
@@ -79,7 +76,7 @@ class OnePoint(nn.Module):
 
     The cumulative distribution at `LEVELS` values is ``Phi(polynomial of the conditions)``: a
     probit regression on how many cells lie below.  Between the values the map is linear, beyond
-    them it goes on with the last slope.
+    them it goes on with the mean slope of the last `ENDS`.
     """
 
     values: Tensor
@@ -354,6 +351,17 @@ def shells(cells: Sequence[int], sizes: Sequence[float]) -> tuple[Tensor, Tensor
     shell = torch.bucketize(k.flatten() / unit, torch.tensor(edges))
     _, shell = torch.unique(shell, return_inverse=True)  # none of them empty
     return shell, hermitian(cells).double().expand(k.shape).flatten()
+
+
+def shell_means(cells: Sequence[int]) -> Tensor:
+    """Return the matrix ``(modes, shells)`` that averages over each of the `shells` but ``k = 0``.
+
+    It multiplies flat modes from the right; all cells are equal cubes.
+    """
+    shell, weight = shells(cells, [1.0] * len(cells))
+    share = torch.zeros(len(shell), int(shell.max()) + 1)
+    share[torch.arange(len(shell)), shell] = (weight / torch.bincount(shell, weight)[shell]).float()
+    return share[:, 1:]
 
 
 def taper(cells: Sequence[int], periodic: Sequence[bool]) -> Tensor:

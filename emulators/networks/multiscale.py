@@ -31,7 +31,7 @@ from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, Pair, architecture
 from emulators.networks.dcgan import Downward
-from emulators.networks.gaussian import shells, taper
+from emulators.networks.gaussian import shell_means, taper
 from emulators.networks.layers import full_precision, mlp
 from emulators.networks.residual import Block, Convolution, activation, halved
 
@@ -336,12 +336,7 @@ class GroupCritic(nn.Module):
             norms=(False,) * levels,
             join=0,
         )
-        shell, weight = shells(cells, [1.0] * len(cells))
-        share = torch.zeros(len(shell), int(shell.max()) + 1)
-        share[torch.arange(len(shell)), shell] = (
-            weight / torch.bincount(shell, weight)[shell] / math.prod(cells)
-        ).float()
-        self.register_buffer("share", share[:, 1:], persistent=False)  # not the mean
+        self.register_buffer("share", shell_means(cells) / math.prod(cells), persistent=False)
         self.register_buffer("window", taper(cells, (False,) * len(cells)), persistent=False)
         seen = channels * self.share.shape[1]
         self.register_buffer("centre", torch.zeros(seen))

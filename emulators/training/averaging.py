@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["average_of", "refresh_statistics", "update_average"]
+__all__ = ["average_of", "batch_norms", "refresh_statistics", "update_average"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -60,6 +60,11 @@ def update_average(
         kept.copy_(buffer)
 
 
+def batch_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """Return the layers that normalise by statistics of batches."""
+    return [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
 @torch.no_grad()
 def refresh_statistics(module: nn.Module, batches: Iterable[tuple[Tensor, ...]]) -> None:
     """Set the batch-normalisation statistics of a network to those of its own activations.
@@ -71,7 +76,7 @@ def refresh_statistics(module: nn.Module, batches: Iterable[tuple[Tensor, ...]])
     batches
         What it is called with; the mean over all of them is kept.
     """
-    layers = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    layers = batch_norms(module)
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]

@@ -22,7 +22,12 @@ from emulators.errors import InputError
 from emulators.networks.base import ARCHITECTURES, Generator, build_networks
 from emulators.random import stream
 from emulators.training import penalties
-from emulators.training.averaging import average_of, refresh_statistics, update_average
+from emulators.training.averaging import (
+    average_of,
+    batch_norms,
+    refresh_statistics,
+    update_average,
+)
 from emulators.training.distributed import World
 from emulators.training.games import Batch, Duel, Phase
 from emulators.training.recipe import Recipe
@@ -185,10 +190,7 @@ class Trainer:
         That are the statistics of batch normalisation, and the generator's last corrections.
         """
         generator, seed = copy.deepcopy(self.average), self.recipe.training.seed
-        normalised = any(
-            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in generator.modules()
-        )
-        if not normalised and type(generator).calibrate is Generator.calibrate:
+        if not batch_norms(generator) and type(generator).calibrate is Generator.calibrate:
             return generator  # nothing to read the data for
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
