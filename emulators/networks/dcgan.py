@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, Pair, architecture
+from emulators.networks.layers import CONVOLUTIONS, OUTPUTS, TRANSPOSED
 
 __all__ = [
     "DCGAN",
@@ -32,15 +32,6 @@ __all__ = [
 
 Norm = Literal["channel", "cell"]
 Output = Literal["linear", "tanh", "sigmoid", "relu", "softplus"]
-OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "relu": F.relu,
-    "softplus": F.softplus,
-}
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 

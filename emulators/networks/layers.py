@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = [
     "ACTIVATIONS",
+    "CONVOLUTIONS",
+    "OUTPUTS",
+    "TRANSPOSED",
     "Activation",
     "LocallyConnected2d",
     "MinibatchDiscrimination",
@@ -24,6 +28,19 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": lambda: nn.LeakyReLU(0.2),
 }
+
+
+# What the last layer of a generator goes through.
+OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda x: x,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "relu": F.relu,
+    "softplus": F.softplus,
+}
+# By the number of axes, less one.
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def full_precision(x: Tensor) -> torch.autocast:

@@ -6,25 +6,17 @@ this is FastCaloGAN (ATL-SOFT-PUB-2020-006): ``latent = 50, widths = [50, 100, 2
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from emulators.data.spec import SampleSpec
 from emulators.networks.base import Critic, Generator, Pair, architecture
-from emulators.networks.layers import Activation, mlp
+from emulators.networks.layers import OUTPUTS, Activation, mlp
 
 __all__ = ["MLP", "MLPCritic", "MLPGenerator"]
-
-OUTPUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": lambda x: x,
-    "relu": F.relu,
-    "softplus": F.softplus,
-}
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emulators.networks.layers import wrapped
+from emulators.networks.layers import CONVOLUTIONS, wrapped
 
 __all__ = ["Block", "Convolution", "activation", "halved", "ordered", "packed", "unpacked"]
-
-CONVOLUTIONS: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class Convolution(nn.Module):
@@ -25,7 +23,8 @@ class Convolution(nn.Module):
     ) -> None:
         super().__init__()
         ends = tuple(0 if p else 1 for p in periodic)
-        self.layer = CONVOLUTIONS[len(periodic)](inputs, outputs, 3, padding=ends)
+        convolution: Any = CONVOLUTIONS[len(periodic) - 1]
+        self.layer = convolution(inputs, outputs, 3, padding=ends)
         self.periodic = tuple(periodic)
         nn.init.kaiming_normal_(self.layer.weight, a=0.2)
         with torch.no_grad():

@@ -14,14 +14,11 @@ from torch.nn.utils import parametrizations
 
 from emulators.errors import InputError
 from emulators.networks.base import Critic
+from emulators.networks.layers import CONVOLUTIONS, TRANSPOSED
 
 __all__ = ["gradient_penalty", "r1", "r2", "spectral_norm", "watch", "weight_clip"]
 
-NORMALISED = (
-    nn.Linear,
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-)
+NORMALISED = (nn.Linear, *CONVOLUTIONS, *TRANSPOSED)
 
 
 @torch.no_grad()
