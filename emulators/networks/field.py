@@ -24,6 +24,7 @@ from emulators.networks.base import Critic, Generator, Pair, architecture
 from emulators.networks.gaussian import (
     OnePoint,
     Spectrum,
+    displaced_lattice,
     evaluated,
     features,
     n_features,
@@ -66,6 +67,10 @@ class Field:
         Channels of the generator's last layers, at full resolution; 0: none.
     noise
         Channels of white noise beside the Gaussian field.
+    lattice
+        How strongly a lattice of particles, which the network sees too, is displaced, in widths of
+        the one-point distribution; 0: none.  For counts of simulations that start from a lattice:
+        it is still to be seen in voids.
     margin
         Cells on either side of a field that is not periodic which are generated and cut off, so
         that its ends do not touch.
@@ -78,6 +83,7 @@ class Field:
     blocks: int = 1
     fine: int = 16
     noise: int = 1
+    lattice: float = 0.0
     margin: int = 8
     summary_width: int = 128
 
@@ -86,6 +92,8 @@ class Field:
             raise ValueError("widths and critic_widths need at least one level")
         if min(*self.widths, *self.critic_widths, self.blocks, self.noise, self.summary_width) < 1:
             raise ValueError("widths, blocks and noise must be positive")
+        if self.lattice < 0:
+            raise ValueError(f"lattice = {self.lattice} must be 0 or more")
 
 
 def _grid(spec: SampleSpec) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -149,7 +157,8 @@ class FieldGenerator(Generator):
         def blocks(width: int) -> nn.ModuleList:
             return nn.ModuleList(Block(width, ends, modulated, scale) for _ in range(config.blocks))
 
-        seen, widths, fine = self.channels + config.noise, config.widths, config.fine
+        self.lattice, widths, fine = config.lattice, config.widths, config.fine
+        seen = self.channels + config.noise + bool(config.lattice)
         into = [seen << d, *widths[:-1]]
         self.enter = nn.ModuleList(Convolution(a, b, ends) for a, b in zip(into, widths))
         self.down = nn.ModuleList(blocks(w) for w in widths)
@@ -219,21 +228,28 @@ class FieldGenerator(Generator):
         white = z.view(len(z), -1, *self.domain)
         with full_precision(z):
             gaussian: Tensor = self.spectrum(white[:, : self.channels], c)
-        noise = white[:, self.channels :]
+        sources = [gaussian, white[:, self.channels :]]
+        if self.lattice:
+            sources.append(self.displaced(gaussian, c))
         tiles = self.tiles()
         if len(tiles) == 1:
-            return gaussian + self.added(torch.cat([gaussian, noise.float()], 1), c).float()
+            return gaussian + self.added(torch.cat([s.float() for s in sources], 1), c).float()
         y = torch.empty_like(gaussian)
         for tile in tiles:
             halo = [torch.arange(a - self.reach, b + self.reach) % n for (a, b), n in tile]
-            seen = torch.cat([_cut(gaussian, halo), _cut(noise, halo).float()], 1)
-            added = self.added(seen, c)
+            added = self.added(torch.cat([_cut(s, halo).float() for s in sources], 1), c)
             start, target = gaussian, y
             for axis, ((a, b), _) in enumerate(tile, 2):
                 start, target = (t.narrow(axis, a, b - a) for t in (start, target))
                 added = added.narrow(axis, self.reach, b - a)
             target.copy_(start + added)
         return y
+
+    def displaced(self, gaussian: Tensor, c: Tensor) -> Tensor:
+        """Return ``log(1 + n)`` of the displaced lattice ``(batch, 1, *domain)``."""
+        width = self.one_point(c.new_tensor([-1.0, 1.0]).expand(len(c), self.channels, 2), c)
+        strength = self.lattice * (width[:, 0, 1] - width[:, 0, 0]) / 2
+        return displaced_lattice(gaussian[:, 0], strength)[:, None].log1p_()
 
     def tiles(self) -> list[tuple[tuple[tuple[int, int], int], ...]]:
         """Return the tiles of the domain: for each axis where it begins and ends, of how many."""

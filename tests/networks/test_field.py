@@ -53,10 +53,11 @@ def latents(generator, n, seed=1):
     return torch.randn(n, generator.latent, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.parametrize("lattice", [0.0, 1.0])
 @pytest.mark.parametrize("cells", [(32, 48), (16, 16, 24)])
 @torch.no_grad()
-def test_tiles_have_no_seams(cells, monkeypatch):
-    generator, _, c = trained(spec_of(*cells), {**SMALL, "widths": [4]})
+def test_tiles_have_no_seams(cells, lattice, monkeypatch):
+    generator, _, c = trained(spec_of(*cells), {**SMALL, "widths": [4], "lattice": lattice})
     z = latents(generator, 2)
     whole = generator(z, c[:2])
     assert len(generator.tiles()) == 1
@@ -82,9 +83,10 @@ def test_nothing_reaches_further_than_said():
     assert (touched - 128).abs().max() <= generator.reach
 
 
+@pytest.mark.parametrize("lattice", [0.0, 1.0])
 @torch.no_grad()
-def test_a_periodic_field_shifts_with_its_noise():
-    generator, _, c = trained(spec_of(32, 32))
+def test_a_periodic_field_shifts_with_its_noise(lattice):
+    generator, _, c = trained(spec_of(32, 32), {**SMALL, "lattice": lattice})
     z = latents(generator, 1).view(1, 2, 32, 32)
     shifted = generator(z.roll((8, 4), (2, 3)).view(1, -1), c[:1])  # whole cells of every level
     torch.testing.assert_close(
@@ -141,6 +143,20 @@ def test_calibration_removes_what_is_left_over():
     torch.testing.assert_close(shares[1], torch.tensor([0.95, 0.5, 0.05, 0.001]), rtol=0.3, atol=0)
 
 
+@torch.no_grad()
+def test_the_lattice_is_seen_and_more_displaced_where_the_distribution_is_wider():
+    generator, x, c = trained(spec_of(32, 32), {**SMALL, "lattice": 1.0})
+    gaussian = generator.spectrum(torch.randn(2, 1, 32, 32), c[:2])
+    before = generator.displaced(gaussian, c[:2])
+    assert before.expm1().mean().item() == pytest.approx(1, rel=1e-5)
+    generator.one_point.fit(3 * x, c)
+    after = generator.displaced(gaussian, c[:2])
+    assert after.expm1().var() > 1.5 * before.expm1().var()
+    with_none = generator.added(torch.cat([gaussian, gaussian, 0 * before], 1), c[:2])
+    seen = generator.added(torch.cat([gaussian, gaussian, before], 1), c[:2])
+    assert (with_none != seen).any()
+
+
 def test_no_weight_depends_on_the_number_of_cells():
     small, large = (
         FieldGenerator(Field(widths=(4, 8)), spec_of(*cells)) for cells in ((16, 16), (64, 32))
@@ -155,5 +171,7 @@ def test_fields_that_do_not_fit_are_refused():
         build_networks("field", {"widths": [4], "critic_widths": [2, 2, 2, 2]}, spec_of(8, 8))
     with pytest.raises(InputError, match="1 to 3 dimensions"):
         build_networks("field", SMALL, SampleSpec("point", "native", (2,), "", ()))
+    with pytest.raises(InputError, match=r"lattice = -1\.0"):
+        build_networks("field", {**SMALL, "lattice": -1.0}, spec_of(16, 16))
     with pytest.raises(InputError, match="at least one level"):
         build_networks("field", {"widths": []}, spec_of(16, 16))
