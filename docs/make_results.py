@@ -1,9 +1,16 @@
-"""Write the table of published results into README.md from benchmarks/results/*/report.json."""
+"""Write the tables of published results into README.md.
+
+From ``benchmarks/results/*/report.json`` and ``suite.json``: `emulators benchmark` and `emulators
+benchmark run` write them.
+"""
 
 import json
 import re
 from pathlib import Path
 from typing import Any
+
+from emulators.benchmarks.suite_tables import comparison
+from emulators.benchmarks.suite_tables import table as markdown_table
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: python docs/make_results.py -->", "<!-- /results -->"
@@ -35,15 +42,34 @@ def row(report: dict[str, Any]) -> str:
     found = [
         f"{c['auc']['value']:.3f} ± {c['auc']['error']:.3f}" for c in report["classifiers"].values()
     ]
-    times = {(t["batch"], t["writing"]): t for t in report["throughput"]["emulator"]}
+    times: dict[Any, Any] = {}
+    for t in report["throughput"]["emulator"]:  # the CPU with one thread comes first
+        times.setdefault((t["batch"], t["writing"]), t)
     one, many = (1e3 * times[n, False]["seconds_per_sample"] for n in (1, 10_000))
     return f"| `{name}` | {' | '.join(found)} | {one:.2g} / {many:.2g} |"
 
 
+def suite_table(record: dict[str, Any]) -> str:
+    """Return fidelity and cost of the systems of a suite."""
+    lines = [f"**{record['title']}**"]
+    for title, headings, rows, _ in comparison(record):
+        if title in ("Fidelity", "Cost"):
+            lines += ["", *markdown_table(headings, rows)]
+    machine, data = record["machine"], record["data"]
+    lines.append(
+        f"\n{data['rows']['test']:,} {record['kind']}s of `{Path(data['path']).name}` that no "
+        f"training saw. Times: one thread of an {machine['processor']}. "
+        "[docs/benchmarks.md](docs/benchmarks.md) says what the columns mean."
+    )
+    return "\n".join(lines)
+
+
 def readme() -> str:
-    """Return README.md with the table as it should be."""
+    """Return README.md with the tables as they should be."""
     text = (ROOT / "README.md").read_text()
-    new = f"{START}\n{table()}\n{END}"
+    suites = sorted(ROOT.glob("benchmarks/results/*/suite.json"))
+    tables = [table(), *(suite_table(json.loads(p.read_text())) for p in suites)]
+    new = "\n".join([START, "\n\n".join(tables), END])
     return re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: new, text, flags=re.S)
 
 

@@ -16,6 +16,7 @@ from emulators.commands import (
     Commands,
     Count,
     Echo,
+    Verb,
     conditions_of,
     examples,
     numbered_run,
@@ -211,21 +212,33 @@ def generate(
     click.echo(f"{output}: {time.perf_counter() - began:.1f} s with {loaded.name}")
 
 
-@cli.command("benchmark", short_help="Measure how far samples are from a reference.")
+@click.command("benchmark", short_help="Measure how far samples are from a reference.")
 @click.argument("generated", type=PATH)
 @click.argument("reference", type=PATH)
 @click.option("-o", "--output", type=PATH, required=True, help="Folder for the report.")
 @click.option("--emulator", help="Emulator to time; default: the one that GENERATED names.")
 @click.option("--seeds", default=3, show_default=True, help="Classifiers trained, each view.")
 @click.option(
-    "--preset", default="fast", show_default=True, help="Classifier: fast, calochallenge."
+    "--preset",
+    default="fast",
+    show_default=True,
+    help="Classifier: fast, calochallenge. Or all that CaloChallenge measures, beside what it "
+    "published: calochallenge-1-photons, -1-pions, -2, -3.",
 )
 @click.option("--max-samples", type=Count(), help="Use at most so many samples of each file.")
+@click.option("--speed/--no-speed", default=True, help="Time emulator and simulation (a minute).")
+@click.option(
+    "--simulate",
+    metavar="PRESET|RECIPE",
+    help="Simulation to time beside the emulator; default: as REFERENCE records it.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
 @examples(
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/",
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --emulator runs/photons-1",
+    "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --simulate calogan-photons",
     "emulators benchmark maps.h5 web/web_test.h5 -o report/ --max-samples 1000",
+    "emulators benchmark run benchmarks/showers-smoke.toml",
 )
 def benchmark(
     generated: Path,
@@ -235,6 +248,8 @@ def benchmark(
     seeds: int,
     preset: str,
     max_samples: int | None,
+    speed: bool,
+    simulate: str | None,
     seed: int,
 ) -> None:
     """Measure how far GENERATED is from REFERENCE, each metric with its floor and error.
@@ -242,9 +257,13 @@ def benchmark(
     For showers, and for density fields: maps or boxes. Writes report.json, report.html and
     report.md to a folder and prints the verdict. REFERENCE should be samples that no training saw.
     Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
+
+    With run it is a suite: several emulators trained or loaded, and compared.
     """
     from emulators.benchmarks.report import benchmark as measure
 
+    if simulate is not None and not speed:
+        raise click.UsageError("--simulate says what to time, and --no-speed to time nothing")
     record = measure(
         generated,
         reference,
@@ -253,12 +272,59 @@ def benchmark(
         seeds=seeds,
         preset=preset,
         max_samples=max_samples,
+        speed=speed,
+        simulate=simulate,
         seed=seed,
         progress=True,
     )
     for line in (*record["warnings"], *(f"{v['status']}: {v['text']}" for v in record["verdict"])):
         click.echo(line)
     click.echo(output / "report.html")
+
+
+@click.command("run", short_help="Train, generate, measure and compare several emulators.")
+@click.argument("suite", type=PATH)
+@click.option("-o", "--output", type=PATH, help="Folder to write; default: runs/<suite>.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the suite.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be done.")
+@click.option("--check", is_flag=True, help="Exit code 1 where a threshold is not met.")
+@examples(
+    "emulators benchmark run benchmarks/showers-smoke.toml -o smoke/",
+    "emulators benchmark run benchmarks/showers.toml --set data.path=photons.h5 --dry-run",
+    "emulators benchmark run benchmarks/fields.toml --set recipe.training.minutes=5 --check",
+)
+@click.pass_context
+def benchmark_suite(
+    context: click.Context,
+    suite: Path,
+    output: Path | None,
+    settings: Sequence[str],
+    dry_run: bool,
+    check: bool,
+) -> None:
+    """Do all of a SUITE (a TOML file): train, generate, measure, compare.
+
+    Writes index.html, suite.md and suite.json to a folder, beside runs/, samples/ and reports/, and
+    prints the outcome. An interrupted command goes on where it stopped when it is given again.
+    Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
+    """
+    from emulators.benchmarks.suite import plan_suite, read_suite, run_suite
+    from emulators.benchmarks.suite_tables import outcome
+
+    plan = read_suite(suite, [*settings, *(["check=true"] if check else [])])
+    folder = output or Path("runs") / suite.stem
+    if dry_run:
+        click.echo(plan_suite(plan, folder))
+        return
+    record = run_suite(plan, folder, progress=True)
+    for line in outcome(record):
+        click.echo(line)
+    click.echo(folder / "index.html")
+    if plan.check and not all(t["met"] for t in record["thresholds"]):
+        context.exit(1)
+
+
+cli.add_command(Verb(benchmark, [benchmark_suite]))
 
 
 @cli.command("list", short_help="List pretrained emulators and simulation presets.")

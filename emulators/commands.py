@@ -19,6 +19,7 @@ __all__ = [
     "Commands",
     "Count",
     "Echo",
+    "Verb",
     "conditions_of",
     "examples",
     "numbered_run",
@@ -72,6 +73,46 @@ class Commands(click.Group):
                 _fail(str(error) or type(error).__name__, _FAILED)
             name = type(error).__name__
             _fail(f"{name}: {error}; a bug: please report what --debug prints", _FAILED)
+
+
+class Verb(click.Group):
+    """A verb with verbs of its own below it: what does not begin with one of those is for itself.
+
+    Parameters
+    ----------
+    itself
+        What ``emulators verb ARGUMENTS`` does; its help is that of the whole.
+    below
+        What ``emulators verb NAME ARGUMENTS`` does, by the names of the commands.
+    """
+
+    def __init__(self, itself: click.Command, below: Sequence[click.Command]) -> None:
+        commands = {str(command.name): command for command in below}
+        super().__init__(itself.name, commands, help=itself.help, short_help=itself.short_help)
+        self.itself = itself
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put an empty name before arguments that are for the verb itself."""
+        if not args or args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["", *args]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of a name; of the empty one, the verb itself."""
+        return super().get_command(ctx, cmd_name) if cmd_name else self.itself
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write how the verb itself is used, and those below it."""
+        for command in (self.itself, *self.commands.values()):
+            path = f"{ctx.command_path} {command.name if command is not self.itself else ''}"
+            pieces = " ".join(command.collect_usage_pieces(ctx))
+            prefix = "Usage: " if command is self.itself else "       "
+            formatter.write_usage(path.strip(), pieces, prefix)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options of the verb itself, then the commands below it."""
+        self.itself.format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
 
 
 def _fail(message: str, code: int) -> None:

@@ -8,6 +8,7 @@ import click
 import pytest
 
 from emulators.cli import cli
+from emulators.commands import Verb
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -37,7 +38,8 @@ def test_the_python_block_runs():
 def test_commands_have_these_verbs_and_options(line):
     words, command = shlex.split(line)[1:], cli
     while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        below = isinstance(command, Verb) and words[0] not in command.commands
+        command = command.itself if below else command.commands[words.pop(0)]
     context = click.Context(command, **{**cli.context_settings, **command.context_settings})
     command.make_parser(context).parse_args(words)
 

@@ -21,6 +21,7 @@ def classify(
     preset: str,
     seeds: int,
     seed: int,
+    image: tuple[int, int, int] | None = None,
 ) -> dict[str, Any]:
     """Train classifiers on rows of features, and on two halves of the reference for the floor.
 
@@ -34,6 +35,8 @@ def classify(
         What the classifier is shown.
     preset, seeds, seed
         Which classifier, how many trainings, and the seed of the first.
+    image
+        Layers, alpha and r bins, where the rows are images; see `two_sample_test`.
 
     Returns
     -------
@@ -41,8 +44,8 @@ def classify(
     """
     n = min(len(reference), len(generated))
     numbers = range(seed, seed + seeds)
-    found = two_sample_test(reference[:n], generated[:n], preset, numbers)
-    floor = two_sample_test(reference[halves[0]], reference[halves[1]], preset, numbers)
+    found = two_sample_test(reference[:n], generated[:n], preset, numbers, image)
+    floor = two_sample_test(reference[halves[0]], reference[halves[1]], preset, numbers, image)
     return {
         "view": words,
         "preset": preset,

@@ -10,8 +10,7 @@ Krause and Shih, arXiv:2106.05285; CaloChallenge, arXiv:2410.21611.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from emulators.benchmarks.classifier_networks import ResidualNetwork, dense_network
 from emulators.benchmarks.showers import (
     CELL_THRESHOLD,
     Array,
@@ -34,14 +34,25 @@ from emulators.data.spec import MEV_PER_GEV, ShowerGeometry
 from emulators.errors import InputError
 from emulators.random import stream
 
-__all__ = ["PRESETS", "VIEWS", "Preset", "TwoSampleTest", "auc", "two_sample_test", "view"]
+__all__ = [
+    "DEFAULT_VIEWS",
+    "PRESETS",
+    "VIEWS",
+    "Preset",
+    "TwoSampleTest",
+    "auc",
+    "two_sample_test",
+    "view",
+]
 
 VIEWS: dict[str, str] = {
     "low": "cells / E_inc and log10 E_inc",
+    "low_normed": "cells / E_layer, log10 E_layer and log10 E_inc",
     "log": f"log10 of the cells above {CELL_THRESHOLD:g} MeV, and log10 E_inc",
     "high": "CaloChallenge's high-level features",
     "observables": "all observables of this report",
 }
+DEFAULT_VIEWS = ("low", "log", "high", "observables")
 _CLIP = 10.0  # standard deviations; keeps the rare far cell from ruling the first layer
 
 
@@ -51,7 +62,10 @@ class Preset:
 
     ``fast`` is strong for its time (seconds).  ``calochallenge`` follows CaloChallenge's
     ``evaluate.py``: raw inputs, 2048 wide, the epoch of best accuracy, and isotonic recalibration
-    on the validation part before the divergence; it differs in computing in float32.
+    on the validation part before AUC and divergence; it differs in computing in float32.  Those
+    with the name of a data set also divide its showers as that does.
+
+    ``parts`` are the sizes of training, validation and test part, relative to each other.
     """
 
     width: int
@@ -64,11 +78,20 @@ class Preset:
     best: Literal["loss", "accuracy"] = "loss"
     recalibrate: bool = False
     hidden: int = 3
+    bfloat16: bool = False
+    parts: tuple[int, int, int] = (3, 1, 1)
 
 
+_CALOCHALLENGE = Preset(2048, 50, 1000, 2e-4, best="accuracy", recalibrate=True)
 PRESETS = {
-    "fast": Preset(512, 25, 500, 1e-3, weight_decay=0.01, standardise=True, cosine=True),
-    "calochallenge": Preset(2048, 50, 1000, 2e-4, best="accuracy", recalibrate=True),
+    "fast": Preset(
+        512, 25, 500, 1e-3, weight_decay=0.01, standardise=True, cosine=True, bfloat16=True
+    ),
+    "calochallenge": _CALOCHALLENGE,
+    "calochallenge-1-photons": replace(_CALOCHALLENGE, parts=(80_000, 20_000, 21_000)),
+    "calochallenge-1-pions": replace(_CALOCHALLENGE, parts=(80_000, 20_000, 20_800)),
+    "calochallenge-2": _CALOCHALLENGE,
+    "calochallenge-3": _CALOCHALLENGE,
 }
 
 
@@ -114,6 +137,7 @@ def view(
     values: npt.NDArray[np.float32],
     geometry: ShowerGeometry,
     incident_energy: npt.NDArray[np.floating],
+    threshold: float = 0.0,
 ) -> npt.NDArray[np.float32]:
     """Return what a classifier is shown of each shower, shape ``(n, features)``.
 
@@ -127,7 +151,13 @@ def view(
         Their readout.
     incident_energy
         Shape ``(n,)``, GeV.
+    threshold
+        Cells below it count as empty, MeV.  In ``low_normed`` they count as empty in the layer
+        energies alone, as in CaloChallenge's ``evaluate.py``.
     """
+    raw = values
+    if threshold > 0:
+        values = np.where(values < np.float32(threshold), np.float32(0), values)
     if name == "high":
         found = observables(values, geometry, incident_energy)
         return high_level_features(found, geometry, incident_energy)
@@ -136,11 +166,28 @@ def view(
     energy = np.asarray(incident_energy, np.float32)[:, None] * np.float32(MEV_PER_GEV)
     if name == "low":
         cells = values / energy
+    elif name == "low_normed":
+        return _low_normed(raw, values, geometry, energy)
     elif name == "log":
         cells = np.log10(np.maximum(values, CELL_THRESHOLD) / CELL_THRESHOLD)
     else:
         raise InputError(f"no view of showers '{name}'{nearest(name, list(VIEWS))}")
     return np.concatenate([np.log10(energy), cells], 1, dtype=np.float32)
+
+
+def _low_normed(
+    raw: npt.NDArray[np.float32],
+    values: npt.NDArray[np.float32],
+    geometry: ShowerGeometry,
+    energy: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    layers = np.stack([values[:, cells].sum(1, dtype=np.float64) for cells in geometry.slices], 1)
+    columns = [np.log10(energy)]
+    columns += [
+        (raw[:, cells] / (layers[:, i : i + 1] + 1e-16)).astype(np.float32)
+        for i, cells in enumerate(geometry.slices)
+    ]
+    return np.concatenate([*columns, np.log10(layers + 1e-8)], 1, dtype=np.float32)
 
 
 def _all_observables(
@@ -170,6 +217,7 @@ def two_sample_test(
     generated: npt.NDArray[np.float32],
     preset: str = "fast",
     seeds: Sequence[int] = (0, 1, 2),
+    image: tuple[int, int, int] | None = None,
 ) -> TwoSampleTest:
     """Train one classifier a seed, reference (label 1) against generated (label 0).
 
@@ -182,12 +230,15 @@ def two_sample_test(
         A key of `PRESETS`.
     seeds
         One training each.
+    image
+        Train a `ResidualNetwork` on all columns but the first as an image of so many layers, alpha
+        and r bins; without it, a dense network on the row.
     """
     if len(reference) != len(generated):
         raise ValueError(f"classes differ in size: {len(reference)} and {len(generated)}")
     if preset not in PRESETS:
         raise InputError(f"no classifier preset '{preset}'{nearest(preset, list(PRESETS))}")
-    runs = [_train(reference, generated, PRESETS[preset], seed) for seed in seeds]
+    runs = [_train(reference, generated, PRESETS[preset], seed, image) for seed in seeds]
     scores, labels = runs[0][2:]
     return TwoSampleTest(
         n=len(reference),
@@ -204,12 +255,13 @@ def _train(
     generated: npt.NDArray[np.float32],
     preset: Preset,
     seed: int,
+    image: tuple[int, int, int] | None,
 ) -> tuple[float, float, Array, npt.NDArray[np.bool_]]:
     """Return AUC, JSD, and the scores (probability of reference) and labels of the test part."""
     rng = stream(seed, "classifier")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    n = len(reference)
-    parts = np.split(rng.permutation(n), [int(0.6 * n), int(0.8 * n)])
+    n, shares = len(reference), np.cumsum(preset.parts)
+    parts = np.split(rng.permutation(n), n * shares[:2] // shares[2])
     inputs = [
         torch.from_numpy(np.concatenate([reference[rows], generated[rows]])).to(device)
         for rows in parts
@@ -222,7 +274,11 @@ def _train(
 
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(int(rng.integers(2**31)))
-        network = _network(inputs[0].shape[1], preset).to(device)
+        network = (
+            dense_network(inputs[0].shape[1], preset.width, preset.hidden)
+            if image is None
+            else ResidualNetwork(image)
+        ).to(device)
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=preset.rate, weight_decay=preset.weight_decay
     )
@@ -234,10 +290,12 @@ def _train(
         lambda k: (1 + np.cos(np.pi * k / (preset.epochs * steps))) / 2 if preset.cosine else 1.0,
     )
     best, state = np.inf, network.state_dict()
+    mixed = preset.bfloat16 and _bfloat16_pays(device)
     for _ in range(preset.epochs):
+        network.train()
         order = torch.from_numpy(rng.permutation(rows)[: steps * batch]).to(device)
         for chosen in torch.split(order, batch):
-            with torch.autocast(device.type, torch.bfloat16, enabled=_bfloat16_pays(device)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                 logits = network(inputs[0][chosen])[:, 0]
             loss = F.binary_cross_entropy_with_logits(logits.float(), labels[0][chosen])
             optimiser.zero_grad()
@@ -258,19 +316,12 @@ def _train(
     probability = scores
     if preset.recalibrate:
         probability = recalibrate(validation.cpu().numpy(), labels[1].cpu().numpy(), scores)
-    return auc(scores, truth), _divergence(probability, truth), scores, truth
-
-
-def _network(features: int, preset: Preset) -> nn.Sequential:
-    widths = [features, *[preset.width] * preset.hidden]
-    layers: list[nn.Module] = []
-    for a, b in pairwise(widths):
-        layers += [nn.Linear(a, b), nn.LeakyReLU(0.01)]
-    return nn.Sequential(*layers, nn.Linear(preset.width, 1))
+    return auc(probability, truth), _divergence(probability, truth), scores, truth
 
 
 @torch.no_grad()
 def _evaluate(network: nn.Module, inputs: Tensor) -> Tensor:
+    network.eval()
     return torch.cat([network(x)[:, 0] for x in torch.split(inputs, 4096)])
 
 

@@ -1,8 +1,8 @@
-"""The closest pairs of fields, for copies: of fields that were trained on, and of each other.
+"""The closest pairs of samples, for copies: of those that were trained on, and of each other.
 
 Fields are compared by the correlation of their large-scale modes, each shell with the same power,
 so that neither amplitude nor cosmology counts: the largest over all periodic shifts, and over all
-mirror images and turns by right angles that the grid has.
+mirror images and turns by right angles that the grid has.  Showers are compared cell by cell.
 """
 
 import functools
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-__all__ = ["Closest", "aligned", "closest", "large_scales"]
+__all__ = ["Closest", "aligned", "closest", "closest_rows", "large_scales"]
 
 Array = npt.NDArray[np.float64]
 REACH = {2: 8, 3: 4}  # modes along each axis, from -reach to reach
@@ -112,6 +112,30 @@ def closest(
     if apart is not None:
         best[~apart] = -np.inf
     return Closest(best.max(1), best.argmax(1))
+
+
+def closest_rows(
+    rows: npt.NDArray[np.float32],
+    others: npt.NDArray[np.float32],
+    apart: npt.NDArray[np.bool_],
+    images: Sequence[npt.NDArray[np.int64]] = (),
+) -> Closest:
+    """Find for each row of norm 1 the most alike of the others, as they are or mirrored.
+
+    Parameters
+    ----------
+    rows, others
+        Shapes ``(n, cells)`` and ``(m, cells)``.
+    apart
+        Pairs that count, ``(n, m)``.
+    images
+        Orders of the cells that mirror a row.
+    """
+    best = rows @ others.T
+    for image in images:
+        np.maximum(best, rows[:, image] @ others.T, out=best)
+    best[~apart] = -np.inf
+    return Closest(best.max(1).astype(np.float64), best.argmax(1))
 
 
 def aligned(field: npt.NDArray[Any], other: npt.NDArray[Any], symmetric: bool) -> npt.NDArray[Any]:

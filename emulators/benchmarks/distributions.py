@@ -23,7 +23,7 @@ from emulators.benchmarks.showers import (
 from emulators.data.spec import ShowerGeometry
 from emulators.random import stream
 
-__all__ = ["HALVINGS", "RESAMPLINGS", "average_showers", "distributions"]
+__all__ = ["HALVINGS", "RESAMPLINGS", "average_showers", "distributions", "in_pieces"]
 
 HALVINGS = 20
 RESAMPLINGS = 100
@@ -48,7 +48,7 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
     geometry = pair.geometry
     energies = pair.energies
     found = [
-        _in_pieces(samples.values, geometry, energy)
+        in_pieces(samples.values, geometry, energy)
         for samples, energy in zip((pair.reference, pair.generated), energies)
     ]
     rows, halves = pair.halvings(HALVINGS, seed)
@@ -122,7 +122,7 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
     }
 
 
-def _in_pieces(values: Any, geometry: ShowerGeometry, energy: Array) -> dict[str, Array]:
+def in_pieces(values: Any, geometry: ShowerGeometry, energy: Array) -> dict[str, Array]:
     """Compute the observables in pieces: float64 copies of all cells may not fit into memory."""
     rows = max(1, 4_000_000 // geometry.n_cells)
     pieces = [

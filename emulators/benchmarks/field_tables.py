@@ -9,9 +9,9 @@ from emulators.benchmarks.tables import (
     document,
     facts,
     short,
-    throughput_part,
     with_error,
 )
+from emulators.benchmarks.throughput_tables import throughput_parts
 
 __all__ = [
     "NOTE",
@@ -187,7 +187,7 @@ def markdown(record: Mapping[str, Any]) -> str:
     """Return the report of fields as Markdown."""
     parts: list[Any] = [
         ("Headline figures", HEADINGS, headline(record), NOTE),
-        throughput_part(record),
+        *throughput_parts(record),
     ]
     for entry in record["channels"]:
         of = "" if len(record["channels"]) == 1 else f", {entry['channel']}"

@@ -8,7 +8,9 @@ import html as escape
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emulators.benchmarks import plots
+from emulators.benchmarks import plots, throughput_plots
+from emulators.benchmarks.calochallenge_tables import calochallenge_parts
+from emulators.benchmarks.diagnosis_tables import diagnosis_part
 from emulators.benchmarks.drawing import shown
 from emulators.benchmarks.tables import (
     HEADINGS,
@@ -17,16 +19,16 @@ from emulators.benchmarks.tables import (
     NOTE,
     OBSERVABLE_HEADINGS,
     STATUS,
+    Part,
     headline,
     layer_rows,
     observable_rows,
     shower_facts,
     summary,
-    throughput_headings,
-    throughput_rows,
 )
+from emulators.benchmarks.throughput_tables import throughput_parts
 
-__all__ = ["figure", "html", "page", "table", "throughput", "verdict"]
+__all__ = ["figure", "frame", "html", "judged", "page", "table", "throughput", "verdict"]
 
 _MARK = {"good": "✓", "poor": "✗", "unclear": "?"}
 
@@ -75,6 +77,7 @@ def html(record: Mapping[str, Any]) -> str:
             "Headline figures",
             table(HEADINGS, headline(record)) + f"<p class=note>{NOTE}</p>",
         ),
+        ("diagnosis", "Diagnosis", _diagnosis(record)),
         (
             "response",
             "Energy response",
@@ -121,6 +124,8 @@ def html(record: Mapping[str, Any]) -> str:
                 ),
             )
         )
+    if parts := calochallenge_parts(record):
+        sections.append(("calochallenge", "CaloChallenge", _parts(parts)))
     sections.append(("observables", "Observables", _observables(record)))
     sections.append(("throughput", "Throughput", throughput(record)))
     sections.append(
@@ -132,19 +137,25 @@ def html(record: Mapping[str, Any]) -> str:
 def page(record: Mapping[str, Any], sections: Sequence[tuple[str, str, str]]) -> str:
     """Return a page of these sections: key, title, content."""
     samples = f"{record['kind']}s"
+    heading = f"Benchmark of generated {samples}"
+    name = record["files"]["generated"]["attributes"].get("emulator", "")
+    return frame(f"{heading} {name}", heading, _subject(record, samples), sections)
+
+
+def frame(title: str, heading: str, subject: str, sections: Sequence[tuple[str, str, str]]) -> str:
+    """Return a page that needs no other file: title of the window, heading, subject, sections."""
+    title, heading, subject = (escape.escape(text) for text in (title, heading, subject))
     navigation = "".join(f'<a href="#{key}">{title}</a>' for key, title, _ in sections)
     body = "".join(
         f'<section id="{key}"><h2>{title}</h2>{content}</section>'
         for key, title, content in sections
     )
-    name = record["files"]["generated"]["attributes"].get("emulator", "")
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>Benchmark of generated {samples} {escape.escape(name)}</title>"
-        f"<style>{_CSS}</style></head><body><header><h1>Benchmark of generated {samples}</h1>"
-        f"<p>{escape.escape(_subject(record, samples))}</p></header><nav>{navigation}</nav>"
+        f"<title>{title}</title><style>{_CSS}</style></head><body><header><h1>{heading}</h1>"
+        f"<p>{subject}</p></header><nav>{navigation}</nav>"
         f"<main>{body}</main></body></html>\n"
     )
 
@@ -161,17 +172,41 @@ def _subject(record: Mapping[str, Any], samples: str) -> str:
 
 def verdict(record: Mapping[str, Any]) -> str:
     """Return warnings, the sentence and the lines of the verdict."""
-    warnings = "".join(
-        f"<p class=warning><strong>Warning.</strong> {escape.escape(w)}</p>"
-        for w in record["warnings"]
+    return judged(record["warnings"], summary(record), record["verdict"])
+
+
+def judged(warnings: Sequence[str], lead: str, lines: Sequence[Mapping[str, str]]) -> str:
+    """Return warnings, a sentence, and lines with a status, what it is of, and a text."""
+    above = "".join(
+        f"<p class=warning><strong>Warning.</strong> {escape.escape(w)}</p>" for w in warnings
     )
     items = "".join(
         f'<li class="{v["status"]}"><span class=mark aria-hidden=true>{_MARK[v["status"]]}</span>'
         f"<div><strong>{STATUS[v['status']]}: {escape.escape(v['what'])}.</strong> "
         f"{escape.escape(v['text'])}</div></li>"
-        for v in record["verdict"]
+        for v in lines
     )
-    return f"{warnings}<p class=lead>{summary(record)}</p><ul class=verdict>{items}</ul>"
+    return f"{above}<p class=lead>{escape.escape(lead)}</p><ul class=verdict>{items}</ul>"
+
+
+def _diagnosis(record: Mapping[str, Any]) -> str:
+    _, headings, rows, note = diagnosis_part(record)
+    content = f"{table(headings, rows)}<p class=note>{escape.escape(note)}</p>"
+    if len(rows) > 30:
+        return f"<details><summary>Table of faults</summary>{content}</details>"
+    return content
+
+
+def _parts(parts: Sequence[Part]) -> str:
+    """Return parts of a document as HTML; a long table is folded."""
+    text = []
+    for title, headings, rows, note in parts:
+        title, rows = escape.escape(title), list(rows)
+        content = f"{table(headings, rows)}<p class=note>{escape.escape(note)}</p>"
+        if len(rows) > 30:
+            content = f"<details><summary>Table of {title}</summary>{content}</details>"
+        text.append(f"<h3>{title}</h3>{content}")
+    return "".join(text)
 
 
 def _observables(record: Mapping[str, Any]) -> str:
@@ -196,33 +231,22 @@ def _observables(record: Mapping[str, Any]) -> str:
 
 
 def throughput(record: Mapping[str, Any]) -> str:
-    """Return the table of throughput, and what to know about it."""
+    """Return the figure and the tables of speed, each with what to know about it."""
     found = record["throughput"]
-    text = table(throughput_headings(record), throughput_rows(record))
-    if not found["emulator"] and found["why_not"]:
-        text += f"<p class=note>Not timed: {escape.escape(found['why_not'])}</p>"
+    drawn = ""
     if found["emulator"]:
-        text += (
-            "<p class=note>From the request to the samples in memory, after a warm-up; median of "
-            "the repeats, spread from 16 % to 84 %."
-            + (
-                " In a full simulation few showers can be batched: batch 1 counts there."
-                if record["kind"] == "shower"
-                else ""
-            )
-            + "</p>"
+        drawn = figure(
+            throughput_plots.speed(found, record["kind"]),
+            "Speed against batch size, with errors; hollow: the largest batch into a file. Band: "
+            "the simulation and its standard error, where it was run here. Right: several "
+            "processes at once, against as many times the speed of one.",
         )
-    if found["reference_seconds_per_sample"] and found["emulator"]:
-        text += (
-            "<p class=note>The simulation's time was recorded when its file was made, perhaps on "
-            "another machine: the speed-up is no measurement of this report.</p>"
-        )
-    if shared := found["reference_samples_per_simulation"]:
-        text += (
-            f"<p class=note>One simulation gave {shared:.3g} {record['kind']}s of the reference: "
-            "its cost is shared among them.</p>"
-        )
-    return text
+    text: list[str] = []
+    for title, headings, rows, note in throughput_parts(record):
+        above = f"<h3>{title}</h3>" if text else ""
+        notes = "".join(f"<p class=note>{escape.escape(x)}</p>" for x in note.splitlines())
+        text.append(above + table(headings, rows) + notes)
+    return "".join([text[0], drawn, *text[1:]])
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

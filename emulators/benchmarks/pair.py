@@ -33,10 +33,13 @@ class Pair:
 
     ``paired`` says that shower i of one and shower i of the other have the same incident energy, as
     when the emulator was given the reference's; then they stay together in every subset.
+    ``trained`` are showers of the reference file that the training saw, none of them among the
+    reference and not more than it has; empty where the file has none, or does not say.
     """
 
     generated: Samples
     reference: Samples
+    trained: Samples
     geometry: ShowerGeometry
     paired: bool
     energy_p_value: float  # Kolmogorov-Smirnov, of the incident energies
@@ -89,6 +92,8 @@ def load_pair(
         order = stream(seed, "order", "both" if paired else name).permutation(len(rows[name]))
         rows[name] = rows[name][order[:max_samples]]
     samples = {name: _read(d, rows[name], name) for name, d in data.items()}
+    trained = np.setdiff1d(seen.trained, seen.rows)
+    trained = stream(seed, "trained").permutation(trained)[: len(rows["reference"])]
 
     p_value = 1.0
     if not paired:
@@ -105,6 +110,7 @@ def load_pair(
     return Pair(
         generated=samples["generated"],
         reference=samples["reference"],
+        trained=data["reference"].take(trained),
         geometry=geometry,
         paired=paired,
         energy_p_value=p_value,

@@ -23,27 +23,27 @@ from tqdm import tqdm
 
 from emulators import __version__
 from emulators.benchmarks import field_page, field_tables, tables
+from emulators.benchmarks.calochallenge import CHALLENGES, measure_challenge, require_showers_of
+from emulators.benchmarks.calochallenge_tables import calochallenge_parts
 from emulators.benchmarks.classified import classify_showers
-from emulators.benchmarks.classifier import PRESETS, VIEWS
+from emulators.benchmarks.classifier import DEFAULT_VIEWS, PRESETS
+from emulators.benchmarks.diagnosis import diagnose
 from emulators.benchmarks.distributions import (
     HALVINGS,
     RESAMPLINGS,
     average_showers,
     distributions,
 )
+from emulators.benchmarks.features import measure_features
 from emulators.benchmarks.field_pair import FieldPair, load_fields
 from emulators.benchmarks.field_report import measure_fields
 from emulators.benchmarks.field_verdict import FieldThresholds, judge_fields
 from emulators.benchmarks.page import html
 from emulators.benchmarks.pair import Pair, load_pair
 from emulators.benchmarks.showers import CELL_THRESHOLD
+from emulators.benchmarks.speed import measure_speed, plan_simulation, untimed
 from emulators.benchmarks.tables import summary
-from emulators.benchmarks.throughput import (
-    machine,
-    measure_throughput,
-    recorded_seconds,
-    samples_per_simulation,
-)
+from emulators.benchmarks.throughput import machine
 from emulators.benchmarks.verdict import Thresholds, judge
 from emulators.config import nearest
 from emulators.data.dataset import Dataset
@@ -69,6 +69,8 @@ def benchmark(
     preset: str = "fast",
     classifiers: bool = True,
     max_samples: int | None = None,
+    speed: bool = True,
+    simulate: str | Path | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -89,11 +91,18 @@ def benchmark(
     seeds
         How many classifiers are trained of each kind.
     preset
-        Which classifier, ``fast`` or ``calochallenge``.
+        Which classifier, ``fast`` or ``calochallenge``; or ``calochallenge-1-photons``,
+        ``calochallenge-1-pions``, ``calochallenge-2``, ``calochallenge-3``: all that CaloChallenge
+        measures on this data set, beside what it published.
     classifiers
         False leaves them out.
     max_samples
         Use at most so many samples of each file, drawn at random.
+    speed
+        Time the emulator and, where it can be run here, the simulation of the reference.
+    simulate
+        Preset or recipe of that simulation, as ``emulators simulate`` takes them; by default what
+        the reference file records.
     seed
         Seed of all that is drawn: order, halves, bootstrap, classifiers.
     progress
@@ -106,8 +115,9 @@ def benchmark(
     Raises
     ------
     InputError
-        A file cannot be used, the two differ in geometry or grid, they hold too few samples, or
-        the folder holds something else.
+        A file cannot be used, the two differ in geometry or grid, they hold too few samples, the
+        folder holds something else, or ``simulate`` names what cannot be run here or makes other
+        samples.
     """
     began = time.perf_counter()
     output = Path(output)
@@ -117,13 +127,18 @@ def benchmark(
     if classifiers and seeds < 1:
         raise InputError(f"seeds = {seeds}: at least one classifier must be trained")
     kind = _kind(generated)
+    if preset in CHALLENGES:
+        require_showers_of(preset, generated)
     pair = kind.load(generated, reference, max_samples, seed)
     subject, why_not = _subject(emulator, pair)
     warnings = list(pair.warnings)
     if emulator is not None and why_not:
         warnings.append(why_not)
+    simulation = None
+    if speed and (subject or simulate):
+        simulation = plan_simulation(pair, reference, simulate, seed)
 
-    with tqdm(total=8, desc="benchmark", disable=None if progress else True) as bar:
+    with tqdm(total=9, desc="benchmark", disable=None if progress else True) as bar:
         record: dict[str, Any] = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -146,12 +161,12 @@ def benchmark(
             | {name: version(name) for name in ("torch", "numpy", "scipy", "h5py", "matplotlib")},
         }
         record |= kind.measure(pair, record["settings"], classifiers, bar.update)
-        record["throughput"] = {
-            "emulator": measure_throughput(subject, seed) if subject else None,
-            "why_not": why_not,
-            "reference_seconds_per_sample": recorded_seconds(reference),
-            "reference_samples_per_simulation": samples_per_simulation(Dataset(reference)),
-        }
+        if simulation:
+            record["throughput"] = measure_speed(
+                subject, why_not, pair, reference, simulation, seed
+            )
+        else:
+            record["throughput"] = untimed(reference, why_not if speed else "left out.")
         bar.update()
         record["warnings"] = warnings
         record = _plain(record)
@@ -187,8 +202,13 @@ def _measure_showers(
     }
     done()
     record["average_shower"] = average_showers(pair)
+    record["diagnosis"] = diagnose(pair, seed)
+    record["features"] = measure_features(pair, seed)
+    done()
+    if settings["preset"] in CHALLENGES:
+        return record | measure_challenge(pair, settings, classifiers, done)
     record["classifiers"] = {}
-    for name in VIEWS if classifiers else ():
+    for name in DEFAULT_VIEWS if classifiers else ():
         record["classifiers"][name] = classify_showers(
             pair, name, settings["preset"], settings["classifier_seeds"], seed
         )
@@ -203,7 +223,7 @@ KINDS = {
         _measure_showers,
         Thresholds(),
         judge,
-        tables.markdown,
+        lambda record: tables.markdown(record, calochallenge_parts(record)),
         lambda record: html(record),
         {"cell_threshold_MeV": CELL_THRESHOLD},
     ),

@@ -1,26 +1,32 @@
-"""How many samples a second: the emulator measured here, the simulation as its file records."""
+"""How many samples a second: an emulator on every device of this machine, at many batch sizes."""
 
+import logging
 import math
 import os
 import platform
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from emulators.benchmarks.energy_use import Counter, counters, joules
+from emulators.benchmarks.start_up import cores, spread_of
 from emulators.data.dataset import Dataset
 from emulators.emulator import Emulator
 from emulators.generation import generate_file
 
 __all__ = ["machine", "measure_throughput", "recorded_seconds", "samples_per_simulation"]
 
-BATCHES = (1, 100, 10_000)
-_SECONDS = 1.0  # each batch size is repeated for at least so long, and at least three times
-_PATIENCE = 20.0  # seconds after which a slow emulator is not repeated
+BATCHES = (1, 10, 100, 1000, 10_000)  # one shower of a full simulation, to production in bulk
+_SECONDS = 0.5  # each batch size is repeated for at least so long, and at least three times
+_PATIENCE = 5.0  # seconds: no larger batches where one would take longer
 _BYTES = 1 << 28  # of samples in a batch
 
 
@@ -29,67 +35,145 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "usable_cores": cores(),
         "torch_threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "system": f"{platform.system()} {platform.machine()}",
     }
 
 
-def measure_throughput(emulator: Emulator, seed: int = 0) -> list[dict[str, Any]]:
+def measure_throughput(
+    emulator: Emulator,
+    conditions: Mapping[str, npt.NDArray[Any]] | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
     """Time an emulator at each batch size, from the request to the samples in memory.
 
-    Each batch size is warmed up once and repeated for a second; conditions are drawn over the
-    trained ranges.  Batches that would take over 20 seconds or 256 MB are smaller by powers of ten.
-    The last entry generates into a file, compression and hash included.
+    On the CPU with one thread and with all of torch's, and on an accelerator where there is one.
+    Each batch size is warmed up once and repeated for half a second, three times at least.  Batches
+    that would take over 5 seconds or 256 MB are left out.  The last entry of each device generates
+    its largest batch into a file, compression and hash included.
+
+    Parameters
+    ----------
+    emulator
+        It is back on its device in the end.
+    conditions
+        Samples are asked for at these, ``(n,)`` by name, in turn; what is not among them is drawn
+        over the trained range.  In the unit of the emulator's spec (incident energies: GeV).
+    seed
+        Of the samples.
 
     Returns
     -------
-    One entry per batch size: ``batch``, ``writing``, ``seconds_per_sample`` (median) and its
-    ``spread`` (half the range from 16 % to 84 %), ``repeats``, ``device``.
+    One entry per device and batch size: ``device``, ``threads``, ``batch``, ``writing``,
+    ``seconds_per_sample`` (median) and its ``spread`` (half the range from 16 % to 84 %),
+    ``cpu_seconds_per_sample`` and ``cpu_spread``: the same of the CPU time of all threads;
+    ``repeats``, ``joules_per_sample`` (None where not told) by the counters ``energy_of``.
     """
+    home, threads = emulator.device, torch.get_num_threads()
+    settings = [("cpu", n) for n in sorted({1, threads})]
+    settings += [("cuda", threads)] if torch.cuda.is_available() else []
+    known = {c.name for c in emulator.spec.conditions}
+    asked = {k: v for k, v in (conditions or {}).items() if k in known}
     found: list[dict[str, Any]] = []
-    most = _BYTES / (4 * math.prod(emulator.spec.shape))
-    for wanted in BATCHES:
-        batch = wanted
-        while batch > max(1, most):
-            batch //= 10
-        if found and batch <= found[-1]["batch"]:
-            continue
-        emulator.generate(min(batch, 1000), seed=seed)
-        times = _repeat(lambda n=batch: emulator.generate(n, seed=seed))
-        found.append(_entry(batch, False, times, emulator))
-        most = min(most, _PATIENCE / found[-1]["seconds_per_sample"])
-    conditions = {c.name: f"{c.minimum}:{c.maximum}:{c.scale}" for c in emulator.spec.conditions}
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        for device, count in settings:
+            emulator.to(device)
+            with _threads(count):
+                found += _on_device(emulator, asked, seed, counters(device))
+    finally:
+        emulator.to(home)
+    return found
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _unsaid() -> Iterator[None]:
+    """Keep what generation logs of a file that is soon gone from the user."""
+    log = logging.getLogger("emulators.generation")
+    before = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _on_device(
+    emulator: Emulator,
+    conditions: Mapping[str, npt.NDArray[Any]],
+    seed: int,
+    counted: Sequence[Counter],
+) -> list[dict[str, Any]]:
+    size = 4 * math.prod(emulator.spec.shape)
+    found: list[dict[str, Any]] = []
+    for batch in BATCHES:
+        slowest = found[-1]["seconds_per_sample"] if found else 0.0
+        if found and (batch * size > _BYTES or batch * slowest > _PATIENCE):
+            break
+        request = {k: np.resize(v, batch) for k, v in conditions.items()}
+
+        def draw(n: int = batch, request: Mapping[str, Any] = request) -> None:
+            emulator.generate(n, seed=seed, allow_extrapolation=True, **request)
+
+        draw()  # a warm-up
+        found.append(_entry(batch, False, draw, emulator, counted))
+    batch = found[-1]["batch"]
+    law: dict[str, Any] = {
+        c.name: f"{c.minimum}:{c.maximum}:{c.scale}" for c in emulator.spec.conditions
+    }
+    law |= {k: np.resize(v, batch) for k, v in conditions.items()}
+    with tempfile.TemporaryDirectory() as folder, _unsaid():
         target = Path(folder) / "samples.h5"
-        n = found[-1]["batch"]
-        times = _repeat(
-            lambda: generate_file(
-                emulator, n, target, conditions=conditions, seed=seed, overwrite=True, resume=False
-            )
-        )
-    return [*found, _entry(n, True, times, emulator)]
+
+        def write() -> None:
+            options: dict[str, Any] = {"overwrite": True, "resume": False}
+            options |= {"seed": seed, "allow_extrapolation": True}
+            generate_file(emulator, batch, target, conditions=law, **options)
+
+        return [*found, _entry(batch, True, write, emulator, counted)]
 
 
-def _entry(batch: int, writing: bool, times: list[float], emulator: Emulator) -> dict[str, Any]:
-    low, middle, high = np.quantile(times, [0.16, 0.5, 0.84]) / batch
+def _entry(
+    batch: int,
+    writing: bool,
+    call: Callable[[], None],
+    emulator: Emulator,
+    counted: Sequence[Counter],
+) -> dict[str, Any]:
+    wall: list[float] = []
+    cpu: list[float] = []
+    before = [c.read() for c in counted]
+    while len(wall) < 3 or sum(wall) < _SECONDS:
+        start, work = time.perf_counter(), time.process_time()
+        call()  # returns numpy arrays: what ran on an accelerator has been waited for
+        wall.append(time.perf_counter() - start)
+        cpu.append(time.process_time() - work)
+    used = joules(counted, before, [c.read() for c in counted])
+    (seconds, spread), (work, work_spread) = spread_of(wall), spread_of(cpu)
     return {
+        "device": emulator.device.type,
+        "threads": torch.get_num_threads(),
         "batch": batch,
         "writing": writing,
-        "seconds_per_sample": float(middle),
-        "spread": float(high - low) / 2,
-        "repeats": len(times),
-        "device": str(next(emulator.generator.parameters()).device),
+        "seconds_per_sample": seconds / batch,
+        "spread": spread / batch,
+        "cpu_seconds_per_sample": work / batch,
+        "cpu_spread": work_spread / batch,
+        "repeats": len(wall),
+        "joules_per_sample": used / (batch * len(wall)) if counted else None,
+        "energy_of": [c.name for c in counted],
     }
-
-
-def _repeat(call: Any) -> list[float]:
-    times: list[float] = []
-    while (len(times) < 3 and sum(times) < _PATIENCE) or sum(times) < _SECONDS:
-        start = time.perf_counter()
-        call()  # returns numpy arrays: what ran on an accelerator has been waited for
-        times.append(time.perf_counter() - start)
-    return times
 
 
 def recorded_seconds(path: str | Path) -> float | None:

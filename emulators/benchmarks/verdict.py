@@ -7,6 +7,16 @@ from typing import Any
 
 __all__ = ["Thresholds", "judge"]
 
+# What a fault may be the mere consequence of.
+_CAUSES = {
+    "energy scale": ("missing showers", "noise in empty cells"),
+    "lateral width": ("missing showers", "noise in empty cells"),
+    "missing showers": ("noise in empty cells",),
+    "noise in empty cells": ("lateral width",),
+    "small deposits": ("lateral width", "noise in empty cells"),
+    "smearing": ("noise in empty cells",),
+}
+
 # Standard errors beyond a limit that are no chance: there are dozens of bins, with long tails.
 _CLEAR = 4.0
 
@@ -41,7 +51,7 @@ def judge(record: Mapping[str, Any], thresholds: Thresholds) -> list[dict[str, s
         cells = [c for c in table["rows"] if c["layer"] == "total"]
         lines.append(_deviations(what, cells, moment, thresholds))
     lines.append(_observables(record["observables"], thresholds))
-    return lines
+    return lines + _faults(record["diagnosis"])
 
 
 def _line(status: str, what: str, text: str) -> dict[str, str]:
@@ -132,3 +142,46 @@ def _observables(found: Sequence[Mapping[str, Any]], thresholds: Thresholds) -> 
         f"{n - len(failing)} of {n} observables have a separation power within "
         f"{thresholds.separation:g} of their floor; the others are led by {names}{more}.",
     )
+
+
+def _faults(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Name the faults that were found, one line each; else say which would have been."""
+    families: dict[str, list[Mapping[str, Any]]] = {}
+    for f in findings:
+        families.setdefault(f["fault"], []).append(f)
+    named = [name for name, parts in families.items() if any(f["found"] for f in parts)]
+    if not named:
+        return [_no_fault(families)]
+    lines = []
+    for name in named:
+        parts = sorted((f for f in families[name] if f["found"]), key=_clearest)
+        text = "; ".join(f["text"] for f in parts[:3])
+        more = f"; and {len(parts) - 3} more in the table" if len(parts) > 3 else ""
+        causes = [c for c in _CAUSES.get(name, ()) if c in named]
+        follows = f" It may follow from {' and '.join(causes)}." if causes else ""
+        text = f"{text[0].upper()}{text[1:]}{more}; n = {_both(parts[0])}.{follows}"
+        lines.append(_line("poor", f"fault: {name}", text))
+    return lines
+
+
+def _no_fault(families: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, str]:
+    would, untested, n = [], "", ""
+    for name, parts in families.items():
+        reach = [f["reach"] for f in parts if f["reach"] is not None]
+        if reach:
+            would.append(f"{name} from {_percent(min(reach))}")
+            n = n or f" (n = {_both(parts[0])})"
+        else:
+            untested += f" Not tested, {name}: {parts[0]['text']}."
+    text = f"No fault is found{n}. It would be named: {', '.join(would)}.{untested}"
+    return _line("good", "faults", text)
+
+
+def _both(finding: Mapping[str, Any]) -> str:
+    generated, reference = finding["n"]
+    return f"{generated:,} generated, {reference:,} reference"
+
+
+def _clearest(finding: Mapping[str, Any]) -> tuple[bool, float]:
+    whole = finding["part"] in ("whole shower", "all layers")
+    return not whole, -abs(finding["value"]) / max(finding["error"], 1e-9)

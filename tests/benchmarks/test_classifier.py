@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 from emulators.benchmarks import classifier
 from emulators.benchmarks.classifier import auc, recalibrate, two_sample_test, view
+from emulators.benchmarks.classifier_networks import ResidualNetwork
 from emulators.data.geometries import calogan
 from emulators.errors import InputError
 
@@ -93,3 +94,68 @@ def test_unknown_names_are_refused_by_the_nearest():
         view("lo", x, calogan(), x[:, 0])
     with pytest.raises(ValueError, match="200 and 100"):
         two_sample_test(x, x[:100])
+
+
+def test_normed_view_divides_by_the_layer_and_shows_its_energy():
+    values = np.zeros((1, 504), np.float32)
+    values[0, 5], values[0, 6], values[0, 300] = 30.0, 0.5, 8.0  # two cells of layer 0, one of 1
+    found = view("low_normed", values, calogan(), np.array([10.0]), threshold=1.0)
+    assert found.shape == (1, 1 + 504 + 3)
+    # the cell below the threshold is shown, but is not in the energy of its layer
+    np.testing.assert_allclose(
+        found[0, [0, 6, 7, 301, 505, 506, 507]],
+        [4, 1, 0.5 / 30, 1, np.log10(30), np.log10(8), -8],
+        rtol=1e-6,
+    )
+    low = view("low", values, calogan(), np.array([10.0]), threshold=1.0)
+    np.testing.assert_allclose(low[0, [6, 7, 301]], [0.003, 0, 0.0008], rtol=1e-6)
+
+
+def test_parts_of_a_data_set_are_those_of_calochallenge():
+    x = np.zeros((1210, 1), np.float32)  # a hundredth of data set 1
+    assert two_sample_test(x, x, "calochallenge-1-photons", (0,)).n_test == 210
+    assert two_sample_test(x, x, "calochallenge-2", (0,)).n_test == 242
+
+
+def test_the_auc_of_calochallenge_is_that_of_recalibrated_scores():
+    rng = np.random.default_rng(5)
+    a, b = (rng.standard_normal((600, 2)).astype(np.float32) for _ in range(2))
+    found = two_sample_test(a + np.float32(0.5), b, "calochallenge", (0,))
+    raw = auc(
+        np.r_[found.reference_scores, found.generated_scores],
+        np.r_[np.ones(found.n_test), np.zeros(found.n_test)],
+    )
+    assert found.auc != raw  # isotonic steps tie scores
+    assert found.auc == pytest.approx(raw, abs=0.03)
+
+
+def test_residual_network_has_the_original_number_of_weights_in_any_image():
+    # CaloChallenge's evaluate.py prints 2,516,644 for both data sets
+    for image in ((45, 16, 9), (45, 50, 18)):
+        network = ResidualNetwork(image)
+        assert sum(p.numel() for p in network.parameters()) == 2_516_644
+
+
+def test_residual_network_sees_cells_and_incident_energy():
+    torch.manual_seed(0)
+    network = ResidualNetwork((6, 5, 4)).eval()
+    rows = torch.rand(3, 121)
+    logits = network(rows)
+    assert logits.shape == (3, 1)
+    torch.testing.assert_close(network(rows[:1]), logits[:1])  # no batch statistics in eval
+    for column in (0, 77):
+        other = rows.clone()
+        other[0, column] += 1
+        changed = (network(other) != logits)[:, 0]
+        assert changed.tolist() == [True, False, False]
+
+
+def test_images_that_differ_in_where_the_energy_is_are_told_apart(monkeypatch):
+    few = dataclasses.replace(classifier.PRESETS["fast"], epochs=4, batch_size=40)
+    monkeypatch.setitem(classifier.PRESETS, "fast", few)
+    rng = np.random.default_rng(4)
+    a, b = (rng.random((200, 1 + 6 * 5 * 4)).astype(np.float32) for _ in range(2))
+    a[:, 1:61] *= 3  # the first three layers
+    b[:, 61:] *= 3
+    found = two_sample_test(a, b, "fast", (0,), image=(6, 5, 4))
+    assert found.auc > 0.95

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from emulators.benchmarks import classifier, copies, field_page, field_plots, throughput
+from emulators.benchmarks import classifier, copies, field_page, field_plots
 from emulators.benchmarks.closest import aligned, closest, large_scales
 from emulators.benchmarks.conditional import Levelling, condition_groups, response
 from emulators.benchmarks.field_pair import load_fields
@@ -453,12 +453,3 @@ def test_groups_of_conditions():
     wide = np.linspace(0, 1, 90)[:, None]
     thirds = condition_groups(("sigma_8",), wide, wide)
     assert [int(g[3].sum()) for g in thirds] == [30, 30, 30]
-
-
-def test_throughput_of_large_samples_is_timed_in_smaller_batches(emulator_file, monkeypatch):
-    from emulators import load
-
-    monkeypatch.setattr(throughput, "_SECONDS", 0.01)
-    monkeypatch.setattr(throughput, "_BYTES", 4 * 504 * 150)
-    found = throughput.measure_throughput(load(emulator_file))
-    assert [(e["batch"], e["writing"]) for e in found] == [(1, False), (100, False), (100, True)]

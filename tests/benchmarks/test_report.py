@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from emulators import load
-from emulators.benchmarks import classifier, plots, report, throughput
+from emulators.benchmarks import classifier, features, plots, report, speed, throughput
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.report import benchmark
-from emulators.benchmarks.tables import markdown
+from emulators.benchmarks.tables import headline, markdown
 from emulators.data.convert import convert, split
 from emulators.data.dataset import split_rows
 from emulators.data.hdf5 import content_hash
@@ -21,11 +21,14 @@ from emulators.errors import InputError
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """Small classifiers and short timings; the logic is the same."""
+    """Small classifiers, short timings and few resamplings; the logic is the same."""
     tiny = dataclasses.replace(classifier.PRESETS["fast"], width=8, epochs=1)
     monkeypatch.setitem(classifier.PRESETS, "fast", tiny)
     monkeypatch.setattr(throughput, "BATCHES", (1, 10))
     monkeypatch.setattr(throughput, "_SECONDS", 0.01)
+    monkeypatch.setattr(speed, "_fresh", lambda *_: {})  # see test_throughput
+    monkeypatch.setattr(features, "HALVINGS", 2)
+    monkeypatch.setattr(features, "HALF_SAMPLES", 2)
 
 
 @pytest.fixture
@@ -51,6 +54,9 @@ def made(files, emulator_file, tmp_path_factory):
         patch.setitem(classifier.PRESETS, "fast", tiny)
         patch.setattr(throughput, "BATCHES", (1, 10))
         patch.setattr(throughput, "_SECONDS", 0.01)
+        patch.setattr(speed, "_fresh", lambda *_: {})
+        patch.setattr(features, "HALVINGS", 2)
+        patch.setattr(features, "HALF_SAMPLES", 2)
         output = tmp_path_factory.mktemp("out") / "report"
         record = benchmark(*files, output, emulator=emulator_file, seeds=2)
     return record, output
@@ -72,6 +78,16 @@ def test_value_and_floor_have_equal_n(made):
     assert record["classifiers"]["low"]["n_test"] == 60
 
 
+def test_headline_has_the_distances_of_features_and_says_that_they_are_of_too_few(made):
+    record, output = made
+    rows = {row[0]: row for row in headline(record)}
+    for name in ("FPD × 1e3", "KPD × 1e3", "precision", "recall", "density", "coverage"):
+        assert rows[name][1] == "n too small"
+        assert rows[name][5] == "200, but 1,000 are needed"
+        assert f"| {name} | n too small |" in (output / "report.md").read_text()
+    assert record["features"]["recall"]["n"] == 200
+
+
 def test_layer_table_has_ten_bins_of_every_layer(made):
     rows = made[0]["layer_energies"]["rows"]
     assert len(rows) == 4 * 10
@@ -81,7 +97,7 @@ def test_layer_table_has_ten_bins_of_every_layer(made):
 
 def test_throughput_and_what_the_reference_does_not_record(made):
     record, output = made
-    timed = record["throughput"]["emulator"]
+    timed = [e for e in record["throughput"]["emulator"] if e["threads"] == 1]
     assert [(e["batch"], e["writing"]) for e in timed] == [(1, False), (10, False), (10, True)]
     assert all(e["seconds_per_sample"] > 0 for e in timed)
     assert record["throughput"]["reference_seconds_per_sample"] is None
@@ -96,7 +112,7 @@ def test_the_page_is_whole_and_needs_no_network(made):
     for link in re.findall(r'href="#(\w+)"', bare):
         assert f'id="{link}"' in bare
     drawings = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", text)
-    assert len(drawings) == 9  # response, layers, classifiers and six pages of observables
+    assert len(drawings) == 10  # response, layers, classifiers, six of observables, speed
     for drawing in drawings:
         ElementTree.fromstring(base64.b64decode(drawing))
     assert text.count("data:image/png") == 1
@@ -113,7 +129,7 @@ def test_markdown_tables_are_rectangular(made):
     for block in markdown(made[0]).split("\n\n"):
         if block.startswith("|"):
             widths[block[:20]] = {line.count("|") for line in block.splitlines()}
-    assert len(widths) == 5
+    assert len(widths) == 6
     assert all(len(w) == 1 for w in widths.values())
 
 
@@ -262,17 +278,6 @@ def test_the_emulator_named_in_the_file_is_timed_only_if_it_is_the_same(
     assert "not the one that made the file" in record["throughput"]["why_not"]
     record = benchmark(path, files[1], tmp_path / "c", emulator=emulator, **options)
     assert "is not the one" in record["warnings"][0]
-
-
-@pytest.mark.parametrize("how", ["data set", "attribute"])
-def test_seconds_of_the_simulation(files, write_showers, tmp_path, how):
-    path = write_showers(tmp_path / "r.h5", 100)
-    with h5py.File(path, "a") as file:
-        if how == "data set":
-            file["seconds"] = np.linspace(0, 1, 100)
-        else:
-            file.attrs["seconds_per_sample"] = 0.5
-    assert throughput.recorded_seconds(path) == pytest.approx(0.5)
 
 
 def test_rings_are_drawn_too(no_page, tmp_path):

@@ -22,7 +22,21 @@ def record(auc=0.6, deviation=0.0, error=0.005, separation=0.005):
         "classifiers": {"low": {"view": "cells", "auc": score}},
         "layer_energies": {"rows": cells},
         "observables": [{"name": "depth", "distances": {"separation_power": distance}}],
+        "diagnosis": [finding(), finding("duplicates", value=None, reach=None)],
     }
+
+
+def finding(fault="energy scale", part="whole shower", **changes):
+    return {
+        "fault": fault,
+        "part": part,
+        "value": 0.001,
+        "error": 0.001,
+        "reach": 0.006,
+        "n": [800, 900],
+        "found": False,
+        "text": f"{fault} of {part}",
+    } | changes
 
 
 def status(what, **changes):
@@ -66,3 +80,26 @@ def test_the_clearest_failure_is_named():
         v for v in judge(record(deviation=-0.05), Thresholds()) if v["what"] == "layer means"
     )
     assert "−5 % ± 0.5 % in layer 0 at 1 to 2 GeV" in line["text"]
+
+
+def faults(*findings):
+    lines = judge(record() | {"diagnosis": list(findings)}, Thresholds())
+    return [line for line in lines if "fault" in line["what"]]
+
+
+def test_without_a_fault_it_is_said_what_would_have_been_named():
+    (line,) = faults(finding(), finding("duplicates", value=None, reach=None))
+    assert line["status"] == "good"
+    assert "n = 800 generated, 900 reference" in line["text"]
+    assert "energy scale from 0.6 %" in line["text"]
+    assert "Not tested, duplicates: duplicates of whole shower." in line["text"]
+
+
+def test_faults_are_named_the_whole_first_and_causes_told():
+    parts = [finding(part=f"layer {i}", value=0.01 * i, found=True) for i in range(1, 5)]
+    first, second = faults(*parts, finding(found=True), finding("noise in empty cells", found=True))
+    assert (first["status"], first["what"]) == ("poor", "fault: energy scale")
+    named = ["whole shower", "layer 4", "layer 3", "2 more", "follow from noise in empty cells."]
+    places = [first["text"].index(words) for words in named]
+    assert places == sorted(places)
+    assert "follow" not in second["text"]

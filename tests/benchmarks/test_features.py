@@ -1,0 +1,320 @@
+import warnings
+
+import numpy as np
+import pytest
+
+from emulators.benchmarks import features
+from emulators.benchmarks.features import (
+    fpd,
+    frechet_distance,
+    kernel_distance,
+    kpd,
+    measure_features,
+    prdc,
+)
+from emulators.benchmarks.pair import load_pair
+from emulators.benchmarks.tables import feature_rows
+from emulators.errors import InputError
+
+NAMES = ("fpd", "kpd", "precision", "recall", "density", "coverage")
+
+
+def samples():
+    rng = np.random.default_rng(11)
+    mixing = rng.random((4, 4)) - 0.5
+    reference = (rng.random((1500, 4)) - 0.5) @ mixing + 0.2
+    generated = 1.1 * (rng.random((1200, 4)) - 0.5) @ mixing + 0.23
+    return reference, generated
+
+
+def without_a_feature(sample):
+    return sample * [1, 1, 0, 1]
+
+
+# Frechet distance -----------------------------------------------------------------------------
+
+
+def test_frechet_distance_of_independent_features():
+    sigma, other = np.array([1.0, 2.0, 0.5]), np.array([1.5, 0.5, 0.5])
+    found = frechet_distance(
+        np.zeros(3), np.diag(sigma**2), np.array([3.0, 0, 4]), np.diag(other**2)
+    )
+    assert found == pytest.approx(25 + ((sigma - other) ** 2).sum())
+
+
+def test_frechet_distance_of_two_ellipses_that_are_turned():
+    # of two by two matrices the trace of the root is sqrt(tr M + 2 sqrt(det M))
+    a, b = np.array([[4.0, 1], [1, 2]]), np.array([[1.0, -0.6], [-0.6, 3]])
+    root = np.sqrt(np.trace(a @ b) + 2 * np.sqrt(np.linalg.det(a @ b)))
+    zero = np.zeros(2)
+    assert frechet_distance(zero, a, zero, b) == pytest.approx(np.trace(a + b) - 2 * root)
+
+
+def test_frechet_distance_of_singular_covariances():
+    # all on one line, which is another line: the overlap is s t |cos|
+    a = 4 * np.array([[1.0, 0], [0, 0]])
+    b = 9 * np.array([[0.5, 0.5], [0.5, 0.5]])
+    zero = np.zeros(2)
+    assert frechet_distance(zero, a, zero, a) == pytest.approx(0, abs=1e-14)
+    assert frechet_distance(zero, a, zero, b) == pytest.approx(4 + 9 - 2 * 2 * 3 / np.sqrt(2))
+
+
+# FPD and KPD ----------------------------------------------------------------------------------
+
+
+def test_fpd_is_that_of_jetnet():
+    # jetnet 0.2.5 with numpy 2.4.6 and scipy 1.17.1, min_samples=300, max_samples=1500
+    a, b = samples()
+    sizes = {"min_samples": 300, "max_samples": 1500}
+    expected = (0.012980097867406353, 0.0004177911595932304)
+    assert fpd(a, b, **sizes) == pytest.approx(expected, rel=1e-6)
+    expected = (0.013710497248121822, 0.0006955596984844736)
+    assert fpd(a, b, **sizes, seed=7) == pytest.approx(expected, rel=1e-6)
+    expected = (0.008441913210436924, 0.0004010236250346587)
+    found = fpd(without_a_feature(a), without_a_feature(b), **sizes)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_kpd_is_that_of_jetnet():
+    # jetnet 0.2.5 with numpy 2.4.6 and scipy 1.17.1, batch_size=500
+    a, b = samples()
+    expected = (0.022322175228586927, 0.006865293934183063)
+    assert kpd(a, b, batch_size=500) == pytest.approx(expected, rel=1e-9)
+    expected = (0.018843042320211056, 0.0035563566947740786)
+    assert kpd(a, b, batch_size=500, seed=7) == pytest.approx(expected, rel=1e-9)
+
+
+def test_against_jetnet_where_it_is_installed():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = pytest.importorskip("jetnet.evaluation", exc_type=ImportError)
+        rng = np.random.default_rng(5)
+        a, b = rng.gamma(2, size=(900, 7)), rng.gamma(2.1, size=(700, 7))
+        sizes = {"min_samples": 200, "max_samples": 800}
+        assert fpd(a, b, **sizes) == pytest.approx(theirs.fpd(a, b, **sizes), rel=1e-6)
+        expected = theirs.kpd(a, b, batch_size=300)
+        assert kpd(a, b, batch_size=300) == pytest.approx(expected, rel=1e-9)
+
+
+def test_fpd_of_two_gaussians():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((20_000, 3)), rng.standard_normal((20_000, 3)) * 1.2 + 0.5
+    largest = np.abs(a).max(0)
+    value, error = fpd(a, b, min_samples=2000, max_samples=20_000)
+    assert value == pytest.approx(((0.5 / largest) ** 2 + (0.2 / largest) ** 2).sum(), rel=0.05)
+    assert 0 < error < 0.05 * value
+
+
+def test_fpd_of_equal_distributions_is_of_the_order_of_one_over_n():
+    rng = np.random.default_rng(1)
+    a, b = rng.standard_normal((2, 4000, 3)) / 4
+    value, _ = fpd(a, b, min_samples=800, max_samples=4000)
+    # the mean of |shift|^2 is 2 tr C / n, and normalising divides by 0.8 or so
+    assert 0 <= value < 10 * 2 * 3 / 16 / 4000
+
+
+def test_kernel_distance_by_hand_and_in_blocks(monkeypatch):
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal((23, 3)), rng.standard_normal((17, 3)) + 0.5
+
+    def mean(x, y, same):
+        pairs = [
+            (sum(p * q for p, q in zip(u, v)) / 3 + 1) ** 4
+            for i, u in enumerate(x)
+            for j, v in enumerate(y)
+            if not (same and i == j)
+        ]
+        return sum(pairs) / len(pairs)
+
+    expected = mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
+    assert kernel_distance(a, b) == pytest.approx(expected)
+    monkeypatch.setattr(features, "_ENTRIES", 100)  # blocks of 4 to 5 rows, the last one shorter
+    assert kernel_distance(a, b) == pytest.approx(expected)
+
+
+def test_kernel_distance_of_two_normals_and_of_one():
+    # (x y + 1)^4 compares the first four moments: sum over j of (4 over j) (m_j - m'_j)^2
+    mean = 0.3
+    moments = np.array([mean, 1 + mean**2, mean**3 + 3 * mean, mean**4 + 6 * mean**2 + 3])
+    expected = np.array([4, 6, 4, 1]) @ (moments - [0, 1, 0, 3]) ** 2
+    found, null = [], []
+    for k in range(40):
+        a, b, c = np.random.default_rng(k).standard_normal((3, 1000, 1))
+        found.append(kernel_distance(a, b + mean))
+        null.append(kernel_distance(a, c))
+    for values, truth in ((found, expected), (null, 0)):
+        assert abs(np.mean(values) - truth) < 4 * np.std(values) / np.sqrt(40)
+    assert min(null) < 0  # unbiased, so about half of them are
+    assert np.mean(found) > 10 * np.std(null)
+
+
+# precision, recall, density, coverage ---------------------------------------------------------
+
+
+def by_hand(reference, generated, k):
+    """Say the definitions sample by sample, in float64."""
+
+    def distance(x, y):
+        return np.sqrt(((x - y) ** 2).sum())
+
+    def ball(sample, i):
+        others = sorted(distance(sample[i], s) for j, s in enumerate(sample) if j != i)
+        return others[k - 1]
+
+    balls = [ball(reference, i) for i in range(len(reference))]
+    other_balls = [ball(generated, j) for j in range(len(generated))]
+    inside = [[distance(r, g) < s for r, s in zip(reference, balls)] for g in generated]
+    reached = [[distance(r, g) < s for g, s in zip(generated, other_balls)] for r in reference]
+    return {
+        "precision": np.mean([any(row) for row in inside]),
+        "recall": np.mean([any(row) for row in reached]),
+        "density": np.sum(inside) / (k * len(generated)),
+        "coverage": np.mean([any(column) for column in zip(*inside)]),
+    }
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_prdc_by_hand_and_in_blocks(monkeypatch, k):
+    rng = np.random.default_rng(3)
+    reference = rng.standard_normal((60, 2)).astype(np.float32)
+    generated = (0.9 * rng.standard_normal((45, 2)) + 1.2).astype(np.float32)
+    expected = by_hand(reference, generated, k)
+    assert not {0, 1} & {*expected.values()}  # each tells something
+    assert prdc(reference, generated, k) == pytest.approx(expected)
+    monkeypatch.setattr(features, "_ENTRIES", 100)  # blocks of 6 to 8 rows
+    assert prdc(reference, generated, k) == pytest.approx(expected)
+
+
+def test_prdc_of_one_distribution():
+    # Naeem et al., equations 10 and 11: in any dimension
+    rng = np.random.default_rng(4)
+    n, m, k = 1500, 1000, 5
+    missed = np.prod([(n - i) / (n + m - i) for i in range(1, k + 1)])
+    found = prdc(rng.standard_normal((n, 6)), rng.standard_normal((m, 6)), k)
+    assert found["density"] == pytest.approx(1, abs=0.1)
+    assert found["coverage"] == pytest.approx(1 - missed, abs=0.025)
+
+
+def test_identical_and_disjoint_samples():
+    x = np.random.default_rng(5).standard_normal((300, 4))
+    same = prdc(x, x)
+    assert (same["precision"], same["recall"], same["coverage"]) == (1, 1, 1)
+    # each lies in its own ball, and in one for each of those it is among the four nearest of
+    assert same["density"] == pytest.approx(1)
+    assert prdc(x, x + 1000) == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
+
+
+def test_lost_modes_copies_and_noise_move_what_they_should():
+    rng = np.random.default_rng(6)
+    modes = np.array([[0.0, 0], [20, 0], [0, 20], [20, 20]])
+    reference, good = (modes[rng.integers(0, 4, 800)] + rng.standard_normal((800, 2)) for _ in "ab")
+    whole = prdc(reference, good)
+    lost = prdc(reference, modes[rng.integers(0, 2, 800)] + rng.standard_normal((800, 2)))
+    assert lost["precision"] == pytest.approx(whole["precision"], abs=0.03)
+    for name in ("recall", "coverage"):
+        assert lost[name] == pytest.approx(whole[name] / 2, abs=0.06)
+    # 800 of which 20 are different, and real: their balls are points without a border, so empty
+    copies = prdc(reference, reference[rng.integers(0, 20, 800)])
+    assert copies["recall"] == 0
+    assert copies["coverage"] < 0.2
+    noisy = good.copy()
+    noisy[:400] = rng.uniform(5, 15, (400, 2))
+    noise = prdc(reference, noisy)
+    assert noise["precision"] == pytest.approx(whole["precision"] / 2, abs=0.03)
+    assert noise["density"] == pytest.approx(whole["density"] / 2, abs=0.08)
+
+
+# bad input ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", [fpd, kpd, prdc])
+def test_samples_that_cannot_be_compared_are_refused(metric):
+    x = np.ones((20, 3))
+    with pytest.raises(InputError, match=r"\(20, 3\) and generated ones of shape \(20, 2\)"):
+        metric(x, x[:, :2])
+    with pytest.raises(InputError, match=r"shape \(0, 3\)"):
+        metric(x, x[:0])
+    bad = x.copy()
+    bad[[3, 7], 1] = np.nan, np.inf
+    with pytest.raises(InputError, match="generated features: 2 of 20 samples hold NaN"):
+        metric(x, bad)
+
+
+def test_sizes_that_make_no_sense_are_refused():
+    x = np.random.default_rng(7).standard_normal((20, 3))
+    with pytest.raises(InputError, match="resamplings of 10 to 10 samples"):
+        fpd(x, x, min_samples=10, max_samples=10)
+    with pytest.raises(InputError, match="batches of 1 samples"):
+        kpd(x, x, batch_size=1)
+    for k in (0, 5):
+        with pytest.raises(InputError, match=f"{k} nearest neighbours among 20 reference and 5"):
+            prdc(x, x[:5], k)
+
+
+# what the report holds ------------------------------------------------------------------------
+
+
+def test_the_error_is_that_of_a_difference_of_means():
+    rng = np.random.default_rng(8)
+    reference, generated = rng.standard_normal((800, 1)), rng.standard_normal((400, 1)) + 1
+    rows = rng.permutation(800)
+    found = features._measure(
+        lambda a, b: {"shift": float(b.mean() - a.mean())},
+        reference,
+        generated,
+        [(rows[:400], rows[400:]), (rows[400:], rows[:400])],
+        0,
+    )["shift"]
+    assert found["value"] == pytest.approx(generated.mean() - reference[rows[:400]].mean())
+    assert found["error"] == pytest.approx(np.sqrt(2 / 400), rel=0.5)  # of ten numbers
+    assert found["floor"] == pytest.approx(0)
+    assert found["n"] == 400
+
+
+@pytest.fixture(scope="module")
+def made(write_showers, tmp_path_factory):
+    """Measurements of an emulator whose showers have a fiftieth of the energy in the last layer."""
+    folder = tmp_path_factory.mktemp("features")
+    reference = write_showers(folder / "reference.h5", 480, seed=2)
+    good, bad = (
+        load_pair(write_showers(folder / f"{i}.h5", 480, seed=i), reference, None, 0)
+        for i in (1, 3)
+    )
+    last = bad.geometry.slices[2]
+    bad.generated.values[:, last] /= 50
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "HALVINGS", 3)
+        patch.setattr(features, "MOST", 200)
+        return measure_features(good, 0), measure_features(bad, 0)
+
+
+def test_value_and_floor_have_one_n_and_a_fault_stands_above_the_floor(made):
+    good, bad = made
+    for name in NAMES:
+        assert good[name]["n"] == (240 if name in ("fpd", "kpd") else 200)
+        assert good[name]["floor"] == bad[name]["floor"]
+        excess = good[name]["value"] - good[name]["floor"]
+        assert abs(excess) < 4 * np.hypot(good[name]["error"], good[name]["floor_error"])
+    assert good["fpd_sizes"] == [48, 240]
+    assert good["kpd_batch_size"] == 48
+    for name, sign in (("fpd", 1), ("precision", -1), ("density", -1), ("coverage", -1)):
+        m = bad[name]
+        assert sign * (m["value"] - m["floor"]) > 3 * np.hypot(m["error"], m["floor_error"]), name
+
+
+def test_sizes_are_those_of_calochallenge_where_there_are_enough():
+    assert features._sizes(50_000) == (10_000, 50_000, 10_000)
+    assert features._sizes(121_000) == (10_000, 50_000, 10_000)
+    assert features._sizes(16_000) == (3_200, 16_000, 3_200)
+
+
+def test_too_small_an_n_is_said_in_the_table(made):
+    rows = {row[0]: row[1:] for row in feature_rows({"features": made[0]})}
+    assert rows["FPD × 1e3"] == ["n too small", "", "", "", "240, but 1,000 are needed"]
+    assert rows["coverage"] == ["n too small", "", "", "", "200, but 1,000 are needed"]
+    enough = {name: made[0][name] | {"too_small": None} for name in NAMES}
+    rows = {row[0]: row[1:] for row in feature_rows({"features": enough})}
+    m = made[0]["kpd"]
+    numbers = [f"{1000 * m[k]:.3f}" for k in ("value", "error", "floor", "floor_error")]
+    assert rows["KPD × 1e3"] == [*numbers, "240"]
+    assert float(rows["recall"][0]) == pytest.approx(made[0]["recall"]["value"], abs=6e-4)
