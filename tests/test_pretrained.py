@@ -8,16 +8,18 @@ from astropy import units as u
 
 import emulators
 from emulators import pretrained
+from emulators.benchmarks.fields import score
 from emulators.data.dataset import Dataset
 from emulators.training.monitor import scaled_w1
 
-SAMPLE = Path(__file__).parent.parent / "data" / "samples" / "photon_showers.h5"
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+SAMPLE = SAMPLES / "photon_showers.h5"
 
 
 @pytest.mark.parametrize("name", pretrained.available())
 def test_it_is_small_and_has_a_card(name):
     path = pretrained.path(name)
-    assert path.stat().st_size < 5_000_000
+    assert path.stat().st_size < 10_000_000
     card = path.with_suffix(".md").read_text(encoding="utf-8")
     for word in ("licence", "reference", "How good", "not good for", "How it was made"):
         assert word in card
@@ -47,6 +49,39 @@ def test_photon_showers_are_like_the_sample_that_ships():
     found = scaled_w1(made, reference, dataset.spec)
     assert found["scaled_w1"] < 0.08  # 0.04 between two halves of 1,600 Geant4 showers
     assert found["scaled_w1_largest"] < 0.3
+
+
+def test_cosmic_web_maps_are_like_the_sample_that_ships():
+    dataset = Dataset(SAMPLES / "cosmic_web_maps.h5")
+    reference = dataset.read(0, 384)
+    made = emulators.load("cosmic-web-2d").generate(384, seed=1, omega_m=0.3, sigma_8=0.8)
+    assert made.values.shape == (384, 1, 128, 128)
+    assert (made.values == made.values.round()).all()
+    found = score(made.values[:, 0], reference.values[:, 0], dataset.spec.grid)
+    # eight boxes: noise alone gives 0.05 for the spectrum
+    assert found["power_distance"] < 0.12
+    assert found["one_point_distance"] < 0.08
+
+
+def test_cosmic_web_maps_follow_their_conditions():
+    emulator = emulators.load("cosmic-web-2d")
+    variances = []
+    for sigma_8 in (0.65, 0.95):
+        maps = emulator.generate(16, seed=3, omega_m=0.3, sigma_8=sigma_8).values
+        assert maps.mean() == pytest.approx(8, rel=0.1)
+        variances.append(np.log1p(maps).var())
+    assert variances[1] > 1.1 * variances[0]
+    with pytest.raises(emulators.InputError, match="sigma_8"):
+        emulator.generate(1, omega_m=0.3, sigma_8=1.4)
+
+
+def test_a_large_map_of_the_cosmic_web_has_no_seam():
+    large = emulators.load("cosmic-web-2d").on_grid((256, 192))
+    counts = large.generate(1, seed=0, omega_m=0.3, sigma_8=0.8).values[0, 0]
+    assert counts.shape == (256, 192)
+    across = np.log1p(counts)
+    ends = np.abs(across[0] - across[-1]).mean()  # they meet as neighbours do
+    assert ends == pytest.approx(np.abs(np.diff(across, axis=0)).mean(), rel=0.15)
 
 
 def test_a_folder_of_its_name_does_not_hide_it(tmp_path, monkeypatch):

@@ -36,14 +36,13 @@ Counts = npt.NDArray[np.int64]  # of showers, in each region
 
 @dataclass(frozen=True)
 class _Scan:
-    """Regions of one kind: how many showers each has, with what chance, and which it is.
+    """Regions of one kind: how many showers each has, and which it is.
 
     ``region`` gives the words for one, and which of the reference are in it.
     """
 
     reference: Counts
     generated: Counts
-    chances: Array
     region: Callable[[int], tuple[str, npt.NDArray[np.bool_]]]
 
 
@@ -52,7 +51,8 @@ def missing_showers(
 ) -> list[Finding]:
     """Look for a region that has less than a third of the generated showers that it should have.
 
-    Of several, the one that misses most showers is reported.
+    That it has as few must be no chance for an independent sample.  Of several regions the least
+    likely one is reported.
 
     Parameters
     ----------
@@ -82,15 +82,13 @@ def missing_showers(
         scans = scan(
             {k: v[a] for k, v in reference.items()}, {k: v[b] for k, v in reference.items()}
         )
-        s, i = _worst(scans, (half, half))
+        s, i, _ = _worst(scans, (half, half))
         between.append(abs(s.reference[i] - s.generated[i]) / half)
     scans = scan(reference, generated)
-    s, i = _worst(scans, n)
+    s, i, found = _worst(scans, n)
     counts = int(s.reference[i]), int(s.generated[i])
     shares = [count / size for count, size in zip(counts, n)]
     errors = [share_error(count, size) for count, size in zip(counts, n)]
-    least = _least(scans)
-    found = bool(s.chances[i] < least)
     text = "not found"
     if found:
         words, members = s.region(i)
@@ -98,7 +96,8 @@ def missing_showers(
             f"showers with {words} are {100 * shares[0]:.2g} % of the reference and "
             f"{100 * shares[1]:.2g} % of the generated; {_look(reference, words, members)}"
         )
-    empty = np.log(least) / np.log1p(-_chance(*n))  # reference showers, where none is generated
+    # reference showers, where none is generated
+    empty = np.log(_least(scans)) / np.log(n[0] / sum(n))
     return [
         Finding(
             "missing showers",
@@ -117,27 +116,24 @@ def missing_showers(
 
 def _least(scans: Sequence[_Scan]) -> float:
     """Return the chance below which one region of so many is clear."""
-    return CHANCE / len(FAMILIES) / sum(s.chances.size for s in scans)
+    return CHANCE / len(FAMILIES) / sum(s.reference.size for s in scans)
 
 
-def _worst(scans: Sequence[_Scan], n: tuple[int, int]) -> tuple[_Scan, int]:
-    """Return the clear region that misses most; if none is clear, the least likely one."""
-    least = _least(scans)
-    candidates = []
+def _worst(scans: Sequence[_Scan], n: tuple[int, int]) -> tuple[_Scan, int, bool]:
+    """Return the least likely region, if possible of those hardly reached, and whether it is clear.
+
+    Of several that have no chance at all, the one that misses most.
+    """
+    least, candidates = _least(scans), []
     for s in scans:
+        both = s.reference + s.generated
+        chances = bdtr(s.generated, both, n[1] / sum(n))  # were both samples of one law
         missing = s.reference / n[0] - s.generated / n[1]
-        i = int(np.argmax(np.where(s.chances < least, missing, -np.inf)))
-        if s.chances[i] >= least:
-            i = int(np.argmin(s.chances))
-        clear = s.chances[i] < least
-        candidates.append((clear, missing[i] if clear else -s.chances[i], s, i))
-    _, _, s, i = max(candidates, key=lambda c: c[:2])
-    return s, i
-
-
-def _chance(reference: int, generated: int) -> float:
-    """Return the chance that a shower of a region covered at the limit is a generated one."""
-    return COVERAGE * generated / (COVERAGE * generated + reference)
+        clear = (chances < least) & (missing > (1 - COVERAGE) * s.reference / n[0])
+        i = int(np.lexsort((-missing, chances, ~clear))[0])
+        candidates.append((not clear[i], chances[i], -missing[i], s, i))
+    unclear, _, _, s, i = min(candidates, key=lambda c: c[:3])
+    return s, i, not unclear
 
 
 def _intervals(
@@ -167,7 +163,7 @@ def _intervals(
         words = " and ".join(s.words for s in spans if not s.whole)
         return words, spans[0].holds(reference[0]) & spans[1].holds(energies[0])
 
-    return _Scan(r, g, bdtr(g, r + g, _chance(len(reference[0]), len(generated[0]))), region)
+    return _Scan(r, g, region)
 
 
 def _edges(values: Array, shares: Array) -> Array:
@@ -234,9 +230,8 @@ def _in_clusters(reference: npt.NDArray[np.int32], generated: npt.NDArray[np.int
     """Count showers in clusters."""
     count = int(max(reference.max(), generated.max())) + 1
     r, g = (np.bincount(x, minlength=count) for x in (reference, generated))
-    chances = bdtr(g, r + g, _chance(len(reference), len(generated)))
     words = "several observables of one kind together"
-    return _Scan(r, g, chances, lambda i: (words, reference == i))
+    return _Scan(r, g, lambda i: (words, reference == i))
 
 
 def _look(reference: Columns, region: str, members: npt.NDArray[np.bool_]) -> str:

@@ -32,7 +32,7 @@ from emulators.random import stream
 __all__ = ["duplicates", "memorised", "shapes"]
 
 CHECKED = 4000  # showers that partners are sought for
-PRODUCTS = 8e10  # of cells, in one search
+PRODUCTS = 8e10  # of two numbers, in one search: seconds
 NEAR = 0.3  # of the usual distance: a repeat; independent showers hardly come closer than half
 WINDOW = 1.5  # factor of incident energy within which copies of training showers are sought
 SMALLEST = 1e-6  # distance that single precision tells from none
@@ -81,7 +81,7 @@ def memorised(pair: Pair, seed: int) -> list[Finding]:
     showers in the place of the generated ones.
     """
     if len(pair.trained) < MINIMUM_SHOWERS:
-        text = "cannot be told: the reference file does not say which showers were trained on"
+        text = "cannot be told: the reference file names no showers that were trained on"
         return [Finding("memorised", "training", None, None, None, 0, None, (0, 0), False, text)]
     generated, halves = pair.halvings(1, seed)
     unseen, probes = halves[0]
@@ -95,7 +95,7 @@ def memorised(pair: Pair, seed: int) -> list[Finding]:
     )
     near = _near(trained, [energy for _, energy in asked], new[0])
     copies = _share("copies of training showers", near, [checked] * 2, 1)
-    (floor, _), (value, error) = (_leaning(*pair) for pair in zip(trained, new))
+    (floor, _), (value, error) = (_leaning(*both) for both in zip(trained, new))
     reach = NEARER_LIMIT + beyond(2, 1) * error
     found = value > reach
     text = (
@@ -140,8 +140,9 @@ def _mirrors(geometry: ShowerGeometry) -> list[npt.NDArray[np.int64]]:
 
 def _sizes(checked: int, others: int, products: int) -> tuple[int, int]:
     """Return how many showers are checked, against how many, so that the search stays short."""
-    checked = min(CHECKED, checked)
-    return checked, min(others, max(checked, int(PRODUCTS / products / checked)))
+    pairs = PRODUCTS / products
+    checked = min(CHECKED, checked, int(pairs**0.5))
+    return checked, min(others, int(pairs / checked))
 
 
 def _window(energies: Array, others: Array) -> npt.NDArray[np.bool_]:

@@ -29,7 +29,7 @@ _PARTS = (
     ("Cost", ("cost",)),
 )
 _NOTES = {
-    "Fidelity": "AUC: two-sample classifiers, 0.5 is perfect. Equivalent samples: {equivalent} "
+    "Fidelity": "{means} Equivalent samples: {equivalent} "
     "Errors are those of the measurement; that two trainings of one recipe differ is not in them.",
     "Layers of the calorimeter": "Largest relative deviation of a layer's mean or width in a bin "
     "of incident energy, and of the whole shower's response and resolution.",
@@ -38,6 +38,12 @@ _NOTES = {
     "density and coverage more is better.",
     "Cost": "Times on one thread of the CPU, batch in brackets; training by the clock. Times have "
     "no floor.",
+}
+_MEANS = {
+    "shower": "AUC: two-sample classifiers, 0.5 is perfect. Separation power, and Wasserstein "
+    "distance over the width of the reference: means over all observables.",
+    "field": "P(k): mean of |ratio - 1| over shells; its correlation: mean difference of the "
+    "matrices. AUC: two-sample classifier, 0.5 is perfect.",
 }
 _EQUIVALENT = {
     "shower": "the number of reference showers whose mean separation power from the simulation in "
@@ -108,7 +114,7 @@ def lead(record: Record) -> str:
         second, other = order[1]
         gap = second["value"] - best["value"]
         if gap < 2 * math.hypot(best["error"] or 0, second["error"] or 0):
-            text += f" {other['name']} cannot be told from it at this n."
+            text += f" {other['name']} cannot be told from it by that at this n."
         else:
             text += f" {other['name']} follows with {_number(second)}{_percent(second)}."
     timed = [(m, s) for _, s in order if (m := find(s, "ms, largest batch")) is not None]
@@ -133,7 +139,9 @@ def _line(record: Record, entry: Record) -> dict[str, str]:
     if found is not None:
         name = found["name"][0].upper() + found["name"][1:]
         text = f"{name} {_with_floor(found)}, as good as "
-        text += f"{equivalent_words(entry['equivalent'])} {entry['equivalent']['of']}. "
+        text += f"{equivalent_words(entry['equivalent'])} {entry['equivalent']['of']}"
+        areas = [m["value"] for m in entry["metrics"] if m["group"] == "classifiers"]
+        text += f"; AUC {min(areas):.2f} to {max(areas):.2f}. " if areas else ". "
     text += f"In its own report {summary(entry)}"
     statuses = {v["status"] for v in entry["verdict"]}
     status = next((s for s in ("poor", "unclear") if s in statuses), "good")
@@ -191,7 +199,8 @@ def comparison(record: Record) -> list[Part]:
             floors = [_number(m, "floor", "floor_error") for m in shown]
             sizes = ["" if m["n"] is None else f"{m['n']:,}" for m in shown]
             rows += [["floor: reference against itself", *floors], ["n a sample", *sizes]]
-        note = _NOTES[title].format(equivalent=_EQUIVALENT[record["kind"]])
+        kind = record["kind"]
+        note = _NOTES[title].format(means=_MEANS[kind], equivalent=_EQUIVALENT[kind])
         parts.append((title, ("system", *(_heading(record, n) for n in names)), rows, note))
     return parts
 
@@ -222,7 +231,7 @@ def _cell(record: Record, entry: Record, name: str) -> str:
 
 def _simulation(record: Record, names: Sequence[str]) -> list[list[str]]:
     seconds = simulation_seconds(record)
-    if seconds is None:
+    if seconds is None or not any(n.startswith("ms") for n in names):
         return []
     return [["simulation", *(short(1e3 * seconds) if n.startswith("ms") else "" for n in names)]]
 

@@ -14,7 +14,7 @@ _CAUSES = {
     "missing showers": ("noise in empty cells",),
     "noise in empty cells": ("lateral width",),
     "small deposits": ("lateral width", "noise in empty cells"),
-    "smearing": ("noise in empty cells",),
+    "smearing": ("noise in empty cells", "energy scale"),
 }
 
 # Standard errors beyond a limit that are no chance: there are dozens of bins, with long tails.
