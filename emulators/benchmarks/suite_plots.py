@@ -92,21 +92,29 @@ def _floor(axes: "Axes", value: float, error: float | None) -> None:
 
 
 def _names(axes: "Axes", places: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write names above their points; one that would cover another is moved up."""
+    """Write names above their points, or below where another point is close above."""
     height = 15.0  # points, of a line with its distance
-    taken: list[tuple[float, float, float]] = []  # middle, half width, height, in points
     scale = 72 / axes.figure.dpi
+    spots = []
     for x, y, name, colour in sorted(places, key=lambda p: p[1]):
         across, up = axes.transData.transform((x, y)) * scale
-        half = 3.0 * len(name)
+        spots.append((across, up, 3.0 * len(name), (x, y), name, colour))
+    taken: list[tuple[float, float, float]] = []  # middle, half width, height, in points
+    for i, (across, up, half, place, name, colour) in enumerate(spots):
+        crowded = any(
+            abs(middle - across) < half + width and other - up < 1.5 * height
+            for middle, other, width, *_ in spots[i + 1 :]
+        )
         level = up + 8
+        if crowded and not any(abs(m - across) < half + width for m, width, _ in taken):
+            level = up - height - 2
         for middle, width, other in taken:
-            if abs(middle - across) < width + half and level - other < height:
+            if abs(middle - across) < width + half and abs(level - other) < height:
                 level = other + height
         taken.append((across, half, level))
         axes.annotate(
             name,
-            (x, y),
+            place,
             xytext=(0, level - up),
             textcoords="offset points",
             ha="center",
