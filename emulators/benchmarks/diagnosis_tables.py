@@ -22,7 +22,8 @@ HEADINGS = (
 NOTE = (
     "Energy scale and lateral width: emulator / reference − 1 at equal incident energy, widths "
     "also at equal depth. Missing showers: share of the reference in the region that the emulator "
-    "reaches least, less its share of the emulator's. Duplicates and copies: share of the "
+    "most clearly fails to reach, less its share of the emulator's; one wholly missing is named "
+    "beyond the size stated. Duplicates and copies: share of the "
     "generated showers. Leaning: how much more often the nearest shower is one trained on than one "
     "of as many unseen ones. Noise: share of the cells empty in the reference that have energy. "
     "Small deposits: their number, emulator / reference − 1. Smearing: mean deviation of the "

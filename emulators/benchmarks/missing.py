@@ -129,11 +129,11 @@ def _worst(scans: Sequence[_Scan], n: tuple[int, int]) -> tuple[_Scan, int, bool
         both = s.reference + s.generated
         chances = bdtr(s.generated, both, n[1] / sum(n))  # were both samples of one law
         missing = s.reference / n[0] - s.generated / n[1]
-        clear = (chances < least) & (missing > (1 - COVERAGE) * s.reference / n[0])
-        i = int(np.lexsort((-missing, chances, ~clear))[0])
-        candidates.append((not clear[i], chances[i], -missing[i], s, i))
-    unclear, _, _, s, i = min(candidates, key=lambda c: c[:3])
-    return s, i, not unclear
+        reached = missing <= (1 - COVERAGE) * s.reference / n[0]
+        i = int(np.lexsort((-missing, chances, reached))[0])
+        candidates.append((bool(reached[i]), chances[i], -missing[i], s, i))
+    touched, chance, _, s, i = min(candidates, key=lambda c: c[:3])
+    return s, i, bool(chance < least) and not touched
 
 
 def _intervals(
