@@ -8,6 +8,7 @@ References
 Krause et al., arXiv:2410.21611.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,11 @@ from emulators.benchmarks.calochallenge_histograms import (
 from emulators.benchmarks.calochallenge_published import SOURCE, published
 from emulators.benchmarks.classified import classify
 from emulators.benchmarks.classifier import VIEWS, view
-from emulators.benchmarks.features import fpd, kpd, prdc
-from emulators.benchmarks.pair import Pair, Rows
+from emulators.benchmarks.features import fpd, half_sample_errors, kpd, prdc
+from emulators.benchmarks.pair import Pair, Rows, other_edges, same_shapes
 from emulators.benchmarks.showers import high_level_features
 from emulators.data.dataset import Dataset
 from emulators.errors import InputError
-from emulators.random import stream
 
 __all__ = ["CHALLENGES", "measure_challenge", "require_showers_of"]
 
@@ -46,14 +46,7 @@ def require_showers_of(preset: str, path: str | Path) -> None:
     geometry = spec.geometry
     if geometry is None:
         raise InputError(f"{for_what}, these are {spec.kind}s")
-    same = [(a.axes, a.shape) for a in geometry.layers] == [
-        (b.axes, b.shape) for b in wanted.layers
-    ] and all(
-        np.allclose(e, f)
-        for a, b in zip(geometry.layers, wanted.layers)
-        for e, f in zip(a.edges, b.edges)
-    )
-    if not same:
+    if not same_shapes(geometry, wanted) or other_edges(geometry, wanted):
         edges = " with other edges" if geometry.n_cells == wanted.n_cells else ""
         raise InputError(
             f"{for_what}, these have {geometry.n_cells} cells{edges} ({geometry.name}); take the "
@@ -149,18 +142,15 @@ def _prdc(
         values = emptied(values, challenge)
         return np.log10(np.where(values == 0, np.float32(0.1), values))
 
+    neighbourhoods = functools.partial(prdc, k=5)
     # the pair is in random order
     ref, gen = (logs(s.values[:PRDC_SAMPLES]) for s in (pair.reference, pair.generated))
     first, second = (logs(pair.reference.values[rows[:PRDC_SAMPLES]]) for rows in halves)
     found = []
     for a, b in ((ref, gen), (first, second)):
-        drawn = []
-        for k in range(PRDC_HALF_SAMPLES):
-            rng = stream(seed, "calochallenge", "half samples", k)
-            half_a, half_b = (x[rng.permutation(len(x))[: len(x) // 2]] for x in (a, b))
-            drawn.append(prdc(half_a, half_b, k=5))
-        spread = {name: float(np.std([d[name] for d in drawn], ddof=1)) for name in drawn[0]}
-        found.append((prdc(a, b, k=5), spread))
+        address = seed, "calochallenge", "half samples"
+        spread = half_sample_errors(neighbourhoods, a, b, PRDC_HALF_SAMPLES, *address)
+        found.append((neighbourhoods(a, b), spread))
     (value, error), (floor, floor_error) = found
     return {
         name: _figure(

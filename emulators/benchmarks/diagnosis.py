@@ -9,7 +9,6 @@ probability below one per cent.
 from dataclasses import asdict
 from typing import Any
 
-from emulators.benchmarks.distributions import in_pieces
 from emulators.benchmarks.missing import missing_showers
 from emulators.benchmarks.pair import Pair
 from emulators.benchmarks.repeats import duplicates, memorised
@@ -47,7 +46,7 @@ def diagnose(pair: Pair, seed: int) -> list[dict[str, Any]]:
     """
     samples, energies = (pair.reference, pair.generated), pair.energies
     small = largest_small(pair.reference.values)
-    found = [in_pieces(s.values, pair.geometry, e) for s, e in zip(samples, energies)]
+    found = pair.observables
     first, second = (
         summarise(s.values, e, f, pair.geometry, small) for s, e, f in zip(samples, energies, found)
     )

@@ -18,12 +18,10 @@ from emulators.benchmarks.showers import (
     Array,
     calogan_observables,
     observable_table,
-    observables,
 )
-from emulators.data.spec import ShowerGeometry
 from emulators.random import stream
 
-__all__ = ["HALVINGS", "RESAMPLINGS", "average_showers", "distributions", "in_pieces"]
+__all__ = ["HALVINGS", "RESAMPLINGS", "average_showers", "distributions"]
 
 HALVINGS = 20
 RESAMPLINGS = 100
@@ -47,10 +45,7 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
     """
     geometry = pair.geometry
     energies = pair.energies
-    found = [
-        in_pieces(samples.values, geometry, energy)
-        for samples, energy in zip((pair.reference, pair.generated), energies)
-    ]
+    found = pair.observables
     rows, halves = pair.halvings(HALVINGS, seed)
     original = calogan_observables(geometry)
     entries = []
@@ -120,16 +115,6 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
             "deviations": {k: asdict(v) for k, v in deviations.items()},
         },
     }
-
-
-def in_pieces(values: Any, geometry: ShowerGeometry, energy: Array) -> dict[str, Array]:
-    """Compute the observables in pieces: float64 copies of all cells may not fit into memory."""
-    rows = max(1, 4_000_000 // geometry.n_cells)
-    pieces = [
-        observables(values[i : i + rows], geometry, energy[i : i + rows])
-        for i in range(0, len(values), rows)
-    ]
-    return {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
 
 
 def _histogram(

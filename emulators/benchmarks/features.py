@@ -22,12 +22,20 @@ import numpy.typing as npt
 import torch
 from scipy.optimize import curve_fit
 
-from emulators.benchmarks.classifier import view
 from emulators.benchmarks.pair import Pair, Rows
+from emulators.benchmarks.showers import high_level_features
 from emulators.errors import InputError
 from emulators.random import stream
 
-__all__ = ["fpd", "frechet_distance", "kernel_distance", "kpd", "measure_features", "prdc"]
+__all__ = [
+    "fpd",
+    "frechet_distance",
+    "half_sample_errors",
+    "kernel_distance",
+    "kpd",
+    "measure_features",
+    "prdc",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -328,8 +336,8 @@ def measure_features(pair: Pair, seed: int) -> dict[str, Any]:
     reference), ``n`` and ``too_small``: None, or why this n is too small to mean anything.
     """
     ref, gen = (
-        view("high", s.values, pair.geometry, e).astype(np.float64)
-        for s, e in zip((pair.reference, pair.generated), pair.energies)
+        high_level_features(found, pair.geometry, e).astype(np.float64)
+        for found, e in zip(pair.observables, pair.energies)
     )
     rows, halves = pair.halvings(HALVINGS, seed)
     gen = gen[rows]
@@ -368,24 +376,48 @@ def _measure(
     first = reference[halves[0][0]]
     values = function(first, generated)
     floors = [function(reference[a], reference[b]) for a, b in halves]
-    # Halves drawn without replacement spread as the whole does (delete-half jackknife), and hold
-    # no sample twice, which neighbourhoods would not bear.
-    drawn = []
-    for k in range(HALF_SAMPLES):
-        rng = stream(seed, "half samples", k)
-        drawn.append(
-            function(*(s[rng.permutation(len(s))[: len(s) // 2]] for s in (first, generated)))
-        )
+    errors = half_sample_errors(function, first, generated, HALF_SAMPLES, seed, "half samples")
     return {
         name: {
             "value": values[name],
-            "error": float(np.std([d[name] for d in drawn], ddof=1)),
+            "error": errors[name],
             "floor": float(np.mean([f[name] for f in floors])),
             "floor_error": float(np.std([f[name] for f in floors], ddof=1)),
             "n": len(generated),
         }
         for name in values
     }
+
+
+def half_sample_errors(
+    function: Callable[[Any, Any], Mapping[str, float]],
+    a: npt.NDArray[Any],
+    b: npt.NDArray[Any],
+    count: int,
+    seed: int,
+    *address: str,
+) -> dict[str, float]:
+    """Return the standard deviation of numbers over random halves of both samples.
+
+    Halves drawn without replacement spread as the whole does (delete-half jackknife), and hold no
+    sample twice, which neighbourhoods would not bear.
+
+    Parameters
+    ----------
+    function
+        Of two arrays of rows.
+    a, b
+        Its arguments.
+    count
+        How many halves are drawn.
+    seed, address
+        Of the random numbers, see `emulators.random.stream`.
+    """
+    drawn = []
+    for k in range(count):
+        rng = stream(seed, *address, k)
+        drawn.append(function(*(s[rng.permutation(len(s))[: len(s) // 2]] for s in (a, b))))
+    return {name: float(np.std([d[name] for d in drawn], ddof=1)) for name in drawn[0]}
 
 
 def _sizes(n: int) -> tuple[int, int, int]:

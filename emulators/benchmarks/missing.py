@@ -237,6 +237,8 @@ def _in_clusters(reference: npt.NDArray[np.int32], generated: npt.NDArray[np.int
 def _look(reference: Columns, region: str, members: npt.NDArray[np.bool_]) -> str:
     """Say in which observables the showers of a region differ most from all others."""
     rest = ~members
+    if not rest.any():
+        return "they are all showers of the reference"
     told = []
     for name, column in reference.items():
         words = name.replace("_", " ")

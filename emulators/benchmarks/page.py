@@ -191,22 +191,23 @@ def judged(warnings: Sequence[str], lead: str, lines: Sequence[Mapping[str, str]
 
 def _diagnosis(record: Mapping[str, Any]) -> str:
     _, headings, rows, note = diagnosis_part(record)
-    content = f"{table(headings, rows)}<p class=note>{escape.escape(note)}</p>"
-    if len(rows) > 30:
-        return f"<details><summary>Table of faults</summary>{content}</details>"
-    return content
+    return _folded("faults", headings, rows, note)
 
 
 def _parts(parts: Sequence[Part]) -> str:
-    """Return parts of a document as HTML; a long table is folded."""
-    text = []
-    for title, headings, rows, note in parts:
-        title, rows = escape.escape(title), list(rows)
-        content = f"{table(headings, rows)}<p class=note>{escape.escape(note)}</p>"
-        if len(rows) > 30:
-            content = f"<details><summary>Table of {title}</summary>{content}</details>"
-        text.append(f"<h3>{title}</h3>{content}")
-    return "".join(text)
+    """Return parts of a document as HTML."""
+    return "".join(
+        f"<h3>{escape.escape(title)}</h3>{_folded(title, headings, list(rows), note)}"
+        for title, headings, rows, note in parts
+    )
+
+
+def _folded(what: str, headings: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
+    """Return a table with its note; a long one is folded."""
+    content = f"{table(headings, rows)}<p class=note>{escape.escape(note)}</p>"
+    if len(rows) <= 30:
+        return content
+    return f"<details><summary>Table of {escape.escape(what)}</summary>{content}</details>"
 
 
 def _observables(record: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ their own, `emulators.benchmarks.field_pair`.
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,23 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import ks_2samp
 
-from emulators.benchmarks.showers import Array
+from emulators.benchmarks.showers import Array, observables
 from emulators.data.dataset import Dataset, split_rows
 from emulators.data.spec import Samples, ShowerGeometry
 from emulators.errors import InputError
 from emulators.random import stream
 
-__all__ = ["MINIMUM_SHOWERS", "Pair", "Rows", "Seen", "file_facts", "load_pair", "unseen"]
+__all__ = [
+    "MINIMUM_SHOWERS",
+    "Pair",
+    "Rows",
+    "Seen",
+    "file_facts",
+    "load_pair",
+    "other_edges",
+    "same_shapes",
+    "unseen",
+]
 
 MINIMUM_SHOWERS = 100
 
@@ -55,6 +66,15 @@ class Pair:
         )
         return first, second
 
+    @cached_property
+    def observables(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Observables of reference and generated, each ``(n,)``: see `showers.observables`."""
+        first, second = (
+            _in_pieces(s.values, self.geometry, e)
+            for s, e in zip((self.reference, self.generated), self.energies)
+        )
+        return first, second
+
     def halvings(self, count: int, seed: int) -> tuple[Rows, list[tuple[Rows, Rows]]]:
         """Draw rows of the generated sample, and disjoint halves (A, B) of the reference.
 
@@ -69,6 +89,16 @@ class Pair:
             rows = stream(seed, "halves", k).permutation(n)
             halves.append((rows[:m], rows[m : 2 * m]))
         return (halves[0][1] if self.paired else np.arange(m)), halves
+
+
+def _in_pieces(values: Any, geometry: ShowerGeometry, energy: Array) -> dict[str, Array]:
+    """Compute the observables in pieces: float64 copies of all cells may not fit into memory."""
+    rows = max(1, 4_000_000 // geometry.n_cells)
+    pieces = [
+        observables(values[i : i + rows], geometry, energy[i : i + rows])
+        for i in range(0, len(values), rows)
+    ]
+    return {name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]}
 
 
 def load_pair(
@@ -126,18 +156,32 @@ def _same_geometry(generated: Dataset, reference: Dataset) -> ShowerGeometry:
     first, second = generated.spec.geometry, reference.spec.geometry
     if first is None or second is None:
         raise InputError(f"{generated.path}: not a file of showers with a known geometry")
-    if [(a.axes, a.shape) for a in first.layers] != [(b.axes, b.shape) for b in second.layers]:
+    if not same_shapes(first, second):
         raise InputError(
             f"{generated.path} ({first.name}, {first.n_cells} cells) and {reference.path} "
             f"({second.name}, {second.n_cells} cells) differ in geometry and cannot be compared"
         )
-    for a, b in zip(first.layers, second.layers):
-        if not all(np.allclose(e, f) for e, f in zip(a.edges, b.edges)):
-            raise InputError(
-                f"{generated.path} and {reference.path}: the cells of layer {b.name} have "
-                "different edges and cannot be compared"
-            )
+    if other := other_edges(first, second):
+        raise InputError(
+            f"{generated.path} and {reference.path}: the cells of layer {other[0]} have "
+            "different edges and cannot be compared"
+        )
     return second
+
+
+def same_shapes(first: ShowerGeometry, second: ShowerGeometry) -> bool:
+    """Tell whether two readouts have the same axes and numbers of cells, layer by layer."""
+    one, other = ([(a.axes, a.shape) for a in g.layers] for g in (first, second))
+    return one == other
+
+
+def other_edges(first: ShowerGeometry, second: ShowerGeometry) -> list[str]:
+    """Return the layers whose cells have other edges, of readouts of the same shapes."""
+    return [
+        b.name
+        for a, b in zip(first.layers, second.layers)
+        if not all(np.allclose(e, f) for e, f in zip(a.edges, b.edges))
+    ]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from emulators.networks.base import Critic, Generator, Pair, architecture
 from emulators.networks.gaussian import (
     OnePoint,
     Spectrum,
-    displaced_lattice,
     evaluated,
     features,
     n_features,
@@ -32,6 +31,7 @@ from emulators.networks.gaussian import (
     shell_means,
     taper,
 )
+from emulators.networks.lattice import displaced_lattice
 from emulators.networks.layers import full_precision, mlp
 from emulators.networks.residual import (
     Block,
