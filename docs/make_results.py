@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from emulators.benchmarks.suite_tables import comparison
-from emulators.benchmarks.suite_tables import table as markdown_table
+from emulators.benchmarks.suites.tables import comparison
+from emulators.benchmarks.suites.tables import table as markdown_table
 
 ROOT = Path(__file__).parent.parent
 START, END = "<!-- results: python docs/make_results.py -->", "<!-- /results -->"

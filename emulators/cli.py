@@ -308,8 +308,8 @@ def benchmark_suite(
     prints the outcome. An interrupted command goes on where it stopped when it is given again.
     Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
     """
-    from emulators.benchmarks.suite import plan_suite, read_suite, run_suite
-    from emulators.benchmarks.suite_tables import outcome
+    from emulators.benchmarks.suites.suite import plan_suite, read_suite, run_suite
+    from emulators.benchmarks.suites.tables import outcome
 
     plan = read_suite(suite, [*settings, *(["check=true"] if check else [])])
     folder = output or Path("runs") / suite.stem

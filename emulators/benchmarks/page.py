@@ -1,17 +1,19 @@
 """The report as one self-contained HTML page, drawn from the record.
 
-The frame of every report, and the page of showers; `emulators.benchmarks.field_page` fills the
-frame for fields.
+The frame of every report, and the page of showers; `emulators.benchmarks.field_report` fills it
+for fields.
 """
 
 import html as escape
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emulators.benchmarks import plots, throughput_plots
-from emulators.benchmarks.calochallenge_tables import calochallenge_parts
-from emulators.benchmarks.diagnosis_tables import diagnosis_part
+from emulators.benchmarks import plots
+from emulators.benchmarks.calochallenge.tables import calochallenge_parts
+from emulators.benchmarks.diagnosis.tables import diagnosis_part
 from emulators.benchmarks.drawing import shown
+from emulators.benchmarks.speed import plots as throughput_plots
+from emulators.benchmarks.speed.tables import throughput_parts
 from emulators.benchmarks.tables import (
     HEADINGS,
     LAYER_HEADINGS,
@@ -26,7 +28,6 @@ from emulators.benchmarks.tables import (
     shower_facts,
     summary,
 )
-from emulators.benchmarks.throughput_tables import throughput_parts
 
 __all__ = ["figure", "frame", "html", "judged", "page", "table", "throughput", "verdict"]
 

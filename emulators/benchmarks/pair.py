@@ -1,7 +1,7 @@
 """The two files of a benchmark: which rows are compared, and what to know about them.
 
 What holds for every kind of sample, and the pair of two files of showers; fields have a pair of
-their own, `emulators.benchmarks.field_pair`.
+their own, `emulators.benchmarks.field_report.pair`.
 """
 
 import json

@@ -22,12 +22,16 @@ import numpy as np
 from tqdm import tqdm
 
 from emulators import __version__
-from emulators.benchmarks import field_page, field_tables, tables
-from emulators.benchmarks.calochallenge import CHALLENGES, measure_challenge, require_showers_of
-from emulators.benchmarks.calochallenge_tables import calochallenge_parts
+from emulators.benchmarks import tables
+from emulators.benchmarks.calochallenge.figures import (
+    CHALLENGES,
+    measure_challenge,
+    require_showers_of,
+)
+from emulators.benchmarks.calochallenge.tables import calochallenge_parts
 from emulators.benchmarks.classified import classify_showers
 from emulators.benchmarks.classifier import DEFAULT_VIEWS, PRESETS
-from emulators.benchmarks.diagnosis import diagnose
+from emulators.benchmarks.diagnosis.diagnose import diagnose
 from emulators.benchmarks.distributions import (
     HALVINGS,
     RESAMPLINGS,
@@ -35,15 +39,17 @@ from emulators.benchmarks.distributions import (
     distributions,
 )
 from emulators.benchmarks.features import measure_features
-from emulators.benchmarks.field_pair import FieldPair, load_fields
-from emulators.benchmarks.field_report import measure_fields
-from emulators.benchmarks.field_verdict import FieldThresholds, judge_fields
+from emulators.benchmarks.field_report import page as field_page
+from emulators.benchmarks.field_report import tables as field_tables
+from emulators.benchmarks.field_report.pair import FieldPair, load_fields
+from emulators.benchmarks.field_report.report import measure_fields
+from emulators.benchmarks.field_report.verdict import FieldThresholds, judge_fields
 from emulators.benchmarks.page import html
 from emulators.benchmarks.pair import Pair, load_pair
 from emulators.benchmarks.showers import CELL_THRESHOLD
-from emulators.benchmarks.speed import measure_speed, plan_simulation, untimed
+from emulators.benchmarks.speed.throughput import machine
+from emulators.benchmarks.speed.timing import measure_speed, plan_simulation, untimed
 from emulators.benchmarks.tables import summary
-from emulators.benchmarks.throughput import machine
 from emulators.benchmarks.verdict import Thresholds, judge
 from emulators.config import nearest
 from emulators.data.dataset import Dataset

@@ -1,15 +1,15 @@
 """The tables of a report, and the report as Markdown, drawn from the record.
 
-What every report has, and the tables of showers; `emulators.benchmarks.field_tables` has those of
-fields.
+What every report has, and the tables of showers; `emulators.benchmarks.field_report` has those
+of fields.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emulators.benchmarks.diagnosis_tables import diagnosis_part
-from emulators.benchmarks.throughput_tables import throughput_parts
+from emulators.benchmarks.diagnosis.tables import diagnosis_part
+from emulators.benchmarks.speed.tables import throughput_parts
 
 __all__ = [
     "HEADINGS",

@@ -5,17 +5,18 @@ import h5py
 import numpy as np
 import pytest
 
-from emulators.benchmarks import calochallenge, classifier, features, plots
-from emulators.benchmarks.calochallenge import require_showers_of
-from emulators.benchmarks.calochallenge_histograms import (
+from emulators.benchmarks import classifier, features, plots
+from emulators.benchmarks.calochallenge import figures as calochallenge
+from emulators.benchmarks.calochallenge.figures import require_showers_of
+from emulators.benchmarks.calochallenge.histograms import (
     CHALLENGES,
     Showers,
     measure_histograms,
     separations,
 )
-from emulators.benchmarks.calochallenge_histograms import features as observables_of
-from emulators.benchmarks.calochallenge_published import published
-from emulators.benchmarks.calochallenge_tables import calochallenge_parts
+from emulators.benchmarks.calochallenge.histograms import features as observables_of
+from emulators.benchmarks.calochallenge.published import published
+from emulators.benchmarks.calochallenge.tables import calochallenge_parts
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.report import benchmark
 from emulators.data import geometries

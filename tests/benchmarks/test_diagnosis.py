@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from emulators.benchmarks import diagnosis
 from emulators.benchmarks.closest import closest_rows
-from emulators.benchmarks.diagnosis import diagnose
-from emulators.benchmarks.diagnosis_tables import diagnosis_part
-from emulators.benchmarks.faults import (
+from emulators.benchmarks.diagnosis import diagnose as diagnosis
+from emulators.benchmarks.diagnosis.diagnose import diagnose
+from emulators.benchmarks.diagnosis.faults import (
     CHANCE,
     FAMILIES,
     beyond,
@@ -18,10 +17,11 @@ from emulators.benchmarks.faults import (
     energy_strata,
     more_often,
 )
-from emulators.benchmarks.missing import missing_showers
+from emulators.benchmarks.diagnosis.missing import missing_showers
+from emulators.benchmarks.diagnosis.repeats import shapes
+from emulators.benchmarks.diagnosis.scales import energy_scale, lateral_width, ratio, summarise
+from emulators.benchmarks.diagnosis.tables import diagnosis_part
 from emulators.benchmarks.pair import Pair, load_pair
-from emulators.benchmarks.repeats import shapes
-from emulators.benchmarks.scales import energy_scale, lateral_width, ratio, summarise
 from emulators.benchmarks.showers import observables
 from emulators.benchmarks.verdict import _faults
 from emulators.data.dataset import Dataset, split_rows

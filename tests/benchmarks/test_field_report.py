@@ -8,11 +8,14 @@ import h5py
 import numpy as np
 import pytest
 
-from emulators.benchmarks import classifier, copies, field_page, field_plots
+from emulators.benchmarks import classifier
 from emulators.benchmarks.closest import aligned, closest, large_scales
-from emulators.benchmarks.conditional import Levelling, condition_groups, response
-from emulators.benchmarks.field_pair import load_fields
-from emulators.benchmarks.field_tables import markdown
+from emulators.benchmarks.field_report import copies
+from emulators.benchmarks.field_report import page as field_page
+from emulators.benchmarks.field_report import plots as field_plots
+from emulators.benchmarks.field_report.conditional import Levelling, condition_groups, response
+from emulators.benchmarks.field_report.pair import load_fields
+from emulators.benchmarks.field_report.tables import markdown
 from emulators.benchmarks.report import benchmark
 from emulators.data.convert import split
 from emulators.data.dataset import Dataset, split_rows

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from emulators import load
-from emulators.benchmarks import classifier, features, plots, report, speed, throughput
+from emulators.benchmarks import classifier, features, plots, report
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.report import benchmark
+from emulators.benchmarks.speed import throughput
+from emulators.benchmarks.speed import timing as speed
 from emulators.benchmarks.tables import headline, markdown
 from emulators.data.convert import convert, split
 from emulators.data.dataset import split_rows

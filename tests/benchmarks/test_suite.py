@@ -15,19 +15,14 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from emulators import load
-from emulators.benchmarks import (
-    classifier,
-    distributions,
-    features,
-    field_page,
-    report,
-    suite_steps,
-)
+from emulators.benchmarks import classifier, distributions, features, report
 from emulators.benchmarks.distances import measure, quantile_edges, separation_power
-from emulators.benchmarks.suite import Suite, plan_suite, read_suite, run_suite
-from emulators.benchmarks.suite_metrics import equivalent_samples, known_metrics, met
-from emulators.benchmarks.suite_page import html
-from emulators.benchmarks.suite_tables import comparison, lead, markdown, verdict, warnings
+from emulators.benchmarks.field_report import page as field_page
+from emulators.benchmarks.suites import steps as suite_steps
+from emulators.benchmarks.suites.metrics import equivalent_samples, known_metrics, met
+from emulators.benchmarks.suites.page import html
+from emulators.benchmarks.suites.suite import Suite, plan_suite, read_suite, run_suite
+from emulators.benchmarks.suites.tables import comparison, lead, markdown, verdict, warnings
 from emulators.cli import cli
 from emulators.config import as_mapping, build
 from emulators.data.convert import convert

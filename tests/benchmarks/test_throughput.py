@@ -15,27 +15,21 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 from emulators import load
-from emulators.benchmarks import (
-    energy_use,
-    features,
-    reference_cost,
-    report,
-    speed,
-    start_up,
-    throughput,
-    throughput_plots,
-)
-from emulators.benchmarks.energy_use import Counter, joules
-from emulators.benchmarks.field_pair import load_fields
+from emulators.benchmarks import features, report
+from emulators.benchmarks.field_report.pair import load_fields
 from emulators.benchmarks.page import throughput as section
 from emulators.benchmarks.pair import load_pair
-from emulators.benchmarks.reference_cost import (
+from emulators.benchmarks.speed import energy_use, reference_cost, start_up, throughput
+from emulators.benchmarks.speed import plots as throughput_plots
+from emulators.benchmarks.speed import timing as speed
+from emulators.benchmarks.speed.energy_use import Counter, joules
+from emulators.benchmarks.speed.reference_cost import (
     Simulation,
     find_simulation,
     mean_cost,
     measure_simulation,
 )
-from emulators.benchmarks.throughput_tables import throughput_parts
+from emulators.benchmarks.speed.tables import throughput_parts
 from emulators.cli import cli
 from emulators.data.convert import convert
 from emulators.data.cut import Cut

@@ -9,10 +9,9 @@ probability below one per cent.
 from dataclasses import asdict
 from typing import Any
 
-from emulators.benchmarks.missing import missing_showers
-from emulators.benchmarks.pair import Pair
-from emulators.benchmarks.repeats import duplicates, memorised
-from emulators.benchmarks.scales import (
+from emulators.benchmarks.diagnosis.missing import missing_showers
+from emulators.benchmarks.diagnosis.repeats import duplicates, memorised
+from emulators.benchmarks.diagnosis.scales import (
     Showers,
     energy_scale,
     largest_small,
@@ -22,6 +21,7 @@ from emulators.benchmarks.scales import (
     smearing,
     summarise,
 )
+from emulators.benchmarks.pair import Pair
 from emulators.benchmarks.showers import observable_table
 from emulators.data.spec import ShowerGeometry
 

@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.field_pair import FieldPair
+from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.benchmarks.pair import Pair
-from emulators.benchmarks.reference_cost import Simulation, find_simulation, measure_simulation
-from emulators.benchmarks.start_up import Ended, measure_scaling, measure_start_up, saved
-from emulators.benchmarks.throughput import (
+from emulators.benchmarks.speed.reference_cost import (
+    Simulation,
+    find_simulation,
+    measure_simulation,
+)
+from emulators.benchmarks.speed.start_up import Ended, measure_scaling, measure_start_up, saved
+from emulators.benchmarks.speed.throughput import (
     measure_throughput,
     recorded_seconds,
     samples_per_simulation,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emulators.benchmarks.drawing import BAND, BLUE, GREY, INK, STYLE, figure_of, svg
-from emulators.benchmarks.suite_metrics import HEADLINE
-from emulators.benchmarks.suite_tables import find, simulation_seconds
+from emulators.benchmarks.suites.metrics import HEADLINE
+from emulators.benchmarks.suites.tables import find, simulation_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,6 +1,6 @@
 """The final results of CaloChallenge: what its entries reached, to be set beside one's own.
 
-Plain data in ``calochallenge_published.csv``, whose head says where each column is from.
+Plain data in ``published.csv``, whose head says where each column is from.
 
 References
 ----------

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from emulators.benchmarks.page import figure, frame, judged, table
-from emulators.benchmarks.suite_plots import fidelity_against_time, training_curves
-from emulators.benchmarks.suite_tables import (
+from emulators.benchmarks.suites.plots import fidelity_against_time, training_curves
+from emulators.benchmarks.suites.tables import (
     comparison,
     fact_rows,
     lead,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulators import __version__
 from emulators.benchmarks.report import benchmark
-from emulators.benchmarks.suite_metrics import summary_of
+from emulators.benchmarks.suites.metrics import summary_of
 from emulators.config import load_toml, override
 from emulators.data.convert import split
 from emulators.data.dataset import Dataset
@@ -26,7 +26,7 @@ from emulators.training import checkpoint, loop
 from emulators.training.recipe import Recipe, recipe_from
 
 if TYPE_CHECKING:
-    from emulators.benchmarks.suite import Suite, System
+    from emulators.benchmarks.suites.suite import Suite, System
 
 __all__ = ["Ledger", "Work", "training_curve"]
 

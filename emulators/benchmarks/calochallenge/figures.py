@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.calochallenge_histograms import (
+from emulators.benchmarks.calochallenge.histograms import (
     CHALLENGES,
     Challenge,
     Showers,
@@ -24,7 +24,7 @@ from emulators.benchmarks.calochallenge_histograms import (
     features,
     measure_histograms,
 )
-from emulators.benchmarks.calochallenge_published import SOURCE, published
+from emulators.benchmarks.calochallenge.published import SOURCE, published
 from emulators.benchmarks.classified import classify
 from emulators.benchmarks.classifier import VIEWS, view
 from emulators.benchmarks.features import fpd, half_sample_errors, kpd, prdc

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from scipy.cluster.vq import vq
 from scipy.special import bdtr
 
-from emulators.benchmarks.faults import CHANCE, FAMILIES, Finding, share_error
-from emulators.benchmarks.scales import Halves
+from emulators.benchmarks.diagnosis.faults import CHANCE, FAMILIES, Finding, share_error
+from emulators.benchmarks.diagnosis.scales import Halves
 from emulators.benchmarks.showers import Array
 from emulators.random import stream
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from emulators.benchmarks.suite_metrics import HEADLINE
+from emulators.benchmarks.suites.metrics import HEADLINE
 from emulators.benchmarks.tables import STATUS, Part, short, summary, with_error
 
 __all__ = [

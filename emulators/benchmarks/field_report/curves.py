@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.conditional import Levelling
-from emulators.benchmarks.field_channel import Array, Channel, Statistics
+from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
+from emulators.benchmarks.field_report.conditional import Levelling
 from emulators.benchmarks.pair import Rows
 from emulators.benchmarks.resampling import Ratio, compare, measure_difference
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from emulators.benchmarks import fields
 from emulators.benchmarks.bispectra import bispectra, equilateral, squeezed
 from emulators.benchmarks.closest import large_scales
-from emulators.benchmarks.conditional import Levelling
-from emulators.benchmarks.copies import compressed
-from emulators.benchmarks.field_pair import FieldPair
+from emulators.benchmarks.field_report.conditional import Levelling
+from emulators.benchmarks.field_report.copies import compressed
+from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.benchmarks.minkowski import minkowski
 from emulators.benchmarks.pair import Rows
 from emulators.benchmarks.spectra import Spectra, power_spectra, shell_edges

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.classified import classify
-from emulators.benchmarks.conditional import Levelling, condition_groups, response
-from emulators.benchmarks.copies import compressed, copies
-from emulators.benchmarks.cosmogan_scores import cosmogan_scores
-from emulators.benchmarks.field_channel import Array, Channel, Statistics
-from emulators.benchmarks.field_curves import KNOWN, both, curves_of_all, curves_of_some
-from emulators.benchmarks.field_pair import FieldPair
-from emulators.benchmarks.field_pictures import pictures
+from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
+from emulators.benchmarks.field_report.conditional import Levelling, condition_groups, response
+from emulators.benchmarks.field_report.copies import compressed, copies
+from emulators.benchmarks.field_report.cosmogan_scores import cosmogan_scores
+from emulators.benchmarks.field_report.curves import KNOWN, both, curves_of_all, curves_of_some
+from emulators.benchmarks.field_report.pair import FieldPair
+from emulators.benchmarks.field_report.pictures import pictures
+from emulators.benchmarks.field_report.similarity import ssim_diversity
 from emulators.benchmarks.pair import Rows
 from emulators.benchmarks.resampling import compare, measure_difference
-from emulators.benchmarks.similarity import ssim_diversity
 from emulators.benchmarks.spectra import correlation_matrix, log_edges, off_diagonal_difference
 from emulators.random import stream
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emulators.benchmarks.classifier import PRESETS
-from emulators.benchmarks.suite_metrics import known_metrics, met
+from emulators.benchmarks.suites.metrics import known_metrics, met
 from emulators.config import as_mapping, build, load_toml, nearest, override
 
 __all__ = ["Measuring", "Reference", "Suite", "System", "plan_suite", "read_suite", "run_suite"]
@@ -199,8 +199,8 @@ def run_suite(suite: Suite, folder: str | Path, *, progress: bool = False) -> di
     KeyboardInterrupt
         A training was asked to stop; the same call goes on from there.
     """
-    from emulators.benchmarks.suite_page import write_pages
-    from emulators.benchmarks.suite_steps import Work
+    from emulators.benchmarks.suites.page import write_pages
+    from emulators.benchmarks.suites.steps import Work
 
     began = time.perf_counter()
     work = Work(suite, Path(folder), progress)
@@ -235,7 +235,7 @@ def run_suite(suite: Suite, folder: str | Path, *, progress: bool = False) -> di
 
 def plan_suite(suite: Suite, folder: str | Path) -> str:
     """Check a suite and say what `run_suite` would do: steps, what of them is done, budgets."""
-    from emulators.benchmarks.suite_steps import Work
+    from emulators.benchmarks.suites.steps import Work
 
     work = Work(suite, Path(folder))
     work.check()

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from emulators.benchmarks import field_plots, plots
-from emulators.benchmarks.field_tables import (
+from emulators.benchmarks import plots
+from emulators.benchmarks.field_report import plots as field_plots
+from emulators.benchmarks.field_report.tables import (
     NOTE,
     NUMBER_HEADINGS,
     RESPONSE_HEADINGS,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.closest import aligned, closest, large_scales
-from emulators.benchmarks.field_pair import FieldPair
+from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.benchmarks.pair import Rows
 from emulators.benchmarks.spectra import correlation_coefficients
 from emulators.random import stream

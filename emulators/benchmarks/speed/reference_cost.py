@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.energy_use import counters, joules
-from emulators.benchmarks.start_up import ONE_THREAD, PATIENCE, Ended, Fresh
-from emulators.benchmarks.throughput import samples_per_simulation
+from emulators.benchmarks.speed.energy_use import counters, joules
+from emulators.benchmarks.speed.start_up import ONE_THREAD, PATIENCE, Ended, Fresh
+from emulators.benchmarks.speed.throughput import samples_per_simulation
 from emulators.config import as_mapping
 from emulators.data.dataset import Dataset
 from emulators.data.spec import SampleSpec

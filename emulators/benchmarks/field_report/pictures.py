@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.field_pair import FieldPair
+from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.random import stream
 
 __all__ = ["pictures"]

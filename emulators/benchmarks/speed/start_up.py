@@ -37,8 +37,8 @@ PATIENCE = 300.0  # seconds that an answer may take
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 _ROOT = str(Path(emulators.__file__).parents[1])
-_CODE = f"import sys; sys.path.append({_ROOT!r}); from emulators.benchmarks import fresh_process; "
-_CODE += "fresh_process.main()"
+_CODE = f"import sys; sys.path.append({_ROOT!r}); "
+_CODE += "from emulators.benchmarks.speed import fresh_process; fresh_process.main()"
 
 
 class Ended(RuntimeError):

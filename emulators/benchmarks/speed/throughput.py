@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from emulators.benchmarks.energy_use import Counter, counters, joules
-from emulators.benchmarks.start_up import cores, spread_of
+from emulators.benchmarks.speed.energy_use import Counter, counters, joules
+from emulators.benchmarks.speed.start_up import cores, spread_of
 from emulators.data.dataset import Dataset
 from emulators.emulator import Emulator
 from emulators.generation import generate_file

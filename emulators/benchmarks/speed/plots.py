@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emulators.benchmarks.drawing import BAND, BLUE, GREY, INK, STYLE, figure_of, plain_decades, svg
-from emulators.benchmarks.throughput_tables import device_name
+from emulators.benchmarks.speed.tables import device_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

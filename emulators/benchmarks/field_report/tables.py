@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from emulators.benchmarks.speed.tables import throughput_parts
 from emulators.benchmarks.tables import (
     HEADINGS,
     classifier_rows,
@@ -11,7 +12,6 @@ from emulators.benchmarks.tables import (
     short,
     with_error,
 )
-from emulators.benchmarks.throughput_tables import throughput_parts
 
 __all__ = [
     "NOTE",

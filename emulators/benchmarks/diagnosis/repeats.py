@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.closest import Closest, closest_rows
-from emulators.benchmarks.faults import (
+from emulators.benchmarks.diagnosis.faults import (
     CHANCE,
     FAMILIES,
     Finding,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.faults import Finding, beyond, depth_strata, energy_strata
+from emulators.benchmarks.diagnosis.faults import Finding, beyond, depth_strata, energy_strata
 from emulators.benchmarks.pair import Rows
 from emulators.benchmarks.response import responses
 from emulators.benchmarks.showers import Array, observable_table

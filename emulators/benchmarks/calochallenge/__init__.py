@@ -1,0 +1,1 @@
+"""CaloChallenge's figures of two files, beside those it has published."""

@@ -1,0 +1,1 @@
+"""What is wrong with generated showers, by name: the faults that generators have."""

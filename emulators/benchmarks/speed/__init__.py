@@ -1,0 +1,1 @@
+"""How fast an emulator is on this machine, and the simulation beside it."""

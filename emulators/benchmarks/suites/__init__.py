@@ -1,0 +1,1 @@
+"""Several emulators measured alike and compared."""
