@@ -84,24 +84,25 @@ def data_environment() -> tuple[dict[str, str], set[str]]:
     keeps its downloads) are taken; for the others there are the derived tables, or an empty folder.
     With these variables set geant4-pybind neither asks nor downloads when it is imported.
     """
+    stated = {v: Path(os.environ[v]) for v in ("GEANT4_DATA_DIR", *DATA_SETS) if v in os.environ}
+    # What an earlier call put into the environment is ours, not the user's.
+    stated = {v: path for v, path in stated.items() if FOLDER not in (path, *path.parents)}
     folders = [Path.home() / ".geant4_pybind"]
-    if "GEANT4_DATA_DIR" in os.environ:
-        folders.insert(0, Path(os.environ["GEANT4_DATA_DIR"]))
+    if "GEANT4_DATA_DIR" in stated:
+        folders.insert(0, stated["GEANT4_DATA_DIR"])
     found = {}
     for variable, (name, _) in DATA_SETS.items():
-        stated = [Path(os.environ[variable])] if variable in os.environ else []
         kept = [path for folder in folders for path in sorted(folder.glob(f"{name}[0-9]*"))]
-        if existing := [path for path in (*stated, *kept) if path.is_dir()]:
+        named = [stated[variable]] if variable in stated else []
+        if existing := [path for path in (*named, *kept) if path.is_dir()]:
             found[variable] = str(existing[0])
     shipped = {
         "G4LEDATA": FOLDER / "G4EMLOW",
         "G4ENSDFSTATEDATA": FOLDER / "ENSDFSTATE",
     }
-    empty = FOLDER / "empty"
-    environment = {v: str(shipped.get(v, empty)) for v in DATA_SETS} | found
-    own = str(FOLDER)
-    stock = {v for v, path in found.items() if not path.startswith(own)}
-    return environment | {"GEANT4_DATA_DIR": str(folders[0]) if stock else own}, stock
+    environment = {v: str(shipped.get(v, FOLDER / "empty")) for v in DATA_SETS} | found
+    environment["GEANT4_DATA_DIR"] = str(folders[0] if found else FOLDER)
+    return environment, set(found)
 
 
 def available(folder: Path = FOLDER) -> set[int]:

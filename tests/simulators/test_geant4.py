@@ -8,7 +8,7 @@ import pytest
 from emulators.config import build
 from emulators.errors import InputError
 from emulators.simulators.geant4 import Geant4, Plate, Readout, Stack
-from emulators.simulators.geant4_tables import data_environment
+from emulators.simulators.geant4_tables import DATA_SETS, FOLDER, data_environment
 from emulators.simulators.pool import Failure, run_simulations
 
 needs_geant4 = pytest.mark.skipif(
@@ -196,6 +196,8 @@ def test_the_users_own_data_are_taken(tmp_path, monkeypatch):
     for name in ("G4EMLOW8.8", "PhotonEvaporation6.1.2"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("GEANT4_DATA_DIR", str(tmp_path))
+    for variable in DATA_SETS:  # as an earlier import leaves them
+        monkeypatch.setenv(variable, str(FOLDER / "empty"))
     environment, stock = data_environment()
     assert stock == {"G4LEDATA", "G4LEVELGAMMADATA"}
     assert environment["G4LEDATA"] == str(tmp_path / "G4EMLOW8.8")
