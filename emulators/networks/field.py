@@ -1,10 +1,11 @@
-"""The default pair for density fields: a Gaussian start, a residual network, a critic with eyes.
+"""The default pair for density fields: a random start, a residual network, a critic with eyes.
 
 The generator draws a Gaussian field whose spectrum and one-point map follow the conditions (see
-`emulators.networks.gaussian`), and adds what a periodic residual network makes of it and of white
-noise.  There are no normalisation layers, as in R3GAN (arXiv:2501.05441); conditions modulate every
-block, and the critic's score has a projection (arXiv:1802.05637).  The critic judges the field by
-convolutions, and by its power spectra (as Psi-GAN's, arXiv:2410.07349) and one-point distributions.
+`emulators.networks.gaussian`), or displaces particles (`emulators.networks.lattice`), and adds what
+a periodic residual network makes of that and of white noise.  There are no normalisation layers, as
+in R3GAN (arXiv:2501.05441); conditions modulate every block, and the critic's score has a
+projection (arXiv:1802.05637).  The critic judges the field by convolutions, and by its power
+spectra (as Psi-GAN's, arXiv:2410.07349) and one-point distributions.
 """
 
 import copy
@@ -31,7 +32,7 @@ from emulators.networks.gaussian import (
     shell_means,
     taper,
 )
-from emulators.networks.lattice import displaced_lattice
+from emulators.networks.lattice import ParticleStart
 from emulators.networks.layers import full_precision, mlp
 from emulators.networks.residual import (
     Block,
@@ -67,10 +68,10 @@ class Field:
         Channels of the generator's last layers, at full resolution; 0: none.
     noise
         Channels of white noise beside the Gaussian field.
-    lattice
-        How strongly a lattice of particles, which the network sees too, is displaced, in widths of
-        the one-point distribution; 0: none.  For counts of simulations that start from a lattice:
-        it is still to be seen in voids.
+    particles
+        Particles a cell in the mean, where samples are counts of a simulation that starts from a
+        lattice: then the generator starts from such a lattice, displaced as Zel'dovich says; 0: it
+        starts from a Gaussian field.
     margin
         Cells on either side of a field that is not periodic which are generated and cut off, so
         that its ends do not touch.
@@ -83,7 +84,7 @@ class Field:
     blocks: int = 1
     fine: int = 16
     noise: int = 1
-    lattice: float = 0.0
+    particles: int = 0
     margin: int = 8
     summary_width: int = 128
 
@@ -92,8 +93,8 @@ class Field:
             raise ValueError("widths and critic_widths need at least one level")
         if min(*self.widths, *self.critic_widths, self.blocks, self.noise, self.summary_width) < 1:
             raise ValueError("widths, blocks and noise must be positive")
-        if self.lattice < 0:
-            raise ValueError(f"lattice = {self.lattice} must be 0 or more")
+        if self.particles < 0:
+            raise ValueError(f"particles = {self.particles} must be 0 or more")
 
 
 def _grid(spec: SampleSpec) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -125,10 +126,10 @@ def _reach(config: Field) -> int:
 
 
 class FieldGenerator(Generator):
-    """A Gaussian field, what a network adds to it, and the one-point map.
+    """A random field, what a network adds to it, and the one-point map.
 
     The latent of a sample is white noise on the grid, margins included: first one field for each
-    channel, which is coloured, then the noise.  No weight depends on the number of cells.
+    channel, for large scales, then the noise.  No weight depends on the number of cells.
     """
 
     calibrated: Tensor
@@ -147,7 +148,11 @@ class FieldGenerator(Generator):
                 f"along each side, margins included, not {self.domain}: change widths or margin"
             )
         self.latent = (self.channels + config.noise) * math.prod(self.domain)
-        self.one_point, self.spectrum = OnePoint(self.channels, k), Spectrum(spec)
+        if config.particles and self.channels > 1:
+            raise InputError("network 'field': particles are of one kind, so channels must be 1")
+        self.one_point = OnePoint(self.channels, k)
+        self.spectrum = None if config.particles else Spectrum(spec)
+        self.particles = ParticleStart(spec, config.particles) if config.particles else None
         # the last corrections, of what the trained network leaves over: see `calibrate`
         self.filter, self.remap = Spectrum(spec), OnePoint(self.channels, k)
         self.register_buffer("calibrated", torch.tensor(False))
@@ -157,8 +162,8 @@ class FieldGenerator(Generator):
         def blocks(width: int) -> nn.ModuleList:
             return nn.ModuleList(Block(width, ends, modulated, scale) for _ in range(config.blocks))
 
-        self.lattice, widths, fine = config.lattice, config.widths, config.fine
-        seen = self.channels + config.noise + bool(config.lattice)
+        widths, fine = config.widths, config.fine
+        seen = self.channels + config.noise + bool(config.particles)
         into = [seen << d, *widths[:-1]]
         self.enter = nn.ModuleList(Convolution(a, b, ends) for a, b in zip(into, widths))
         self.down = nn.ModuleList(blocks(w) for w in widths)
@@ -176,8 +181,12 @@ class FieldGenerator(Generator):
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor) -> None:
-        """Fit the one-point distribution and the spectrum of the Gaussianised fields."""
+        """Fit the one-point distribution, and what the generator starts from."""
         self.one_point.fit(x, c)
+        if self.particles is not None:
+            self.particles.fit(x, c, self.domain, lambda y, c: self._inner(self._mapped(y, c)))
+            return
+        assert self.spectrum is not None
         chunk = max(1, CHUNK // x[0].numel())
         pieces = zip(torch.split(x, chunk), torch.split(c, chunk))
         y = torch.cat([self.one_point.inverse(a, b).bfloat16() for a, b in pieces])
@@ -220,36 +229,39 @@ class FieldGenerator(Generator):
             return self._inner(self._mapped(y, c)).contiguous()
 
     def gaussianised(self, z: Tensor, c: Tensor) -> Tensor:
-        """Return the Gaussian field and what the network adds, ``(batch, channels, *domain)``.
+        """Return the start and what the network adds, ``(batch, channels, *domain)``.
 
         A large domain is worked on in tiles.  Each is surrounded by as many cells as can reach it
         through the network, so that there is no seam.
         """
         white = z.view(len(z), -1, *self.domain)
         with full_precision(z):
-            gaussian: Tensor = self.spectrum(white[:, : self.channels], c)
-        sources = [gaussian, white[:, self.channels :]]
-        if self.lattice:
-            sources.append(self.displaced(gaussian, c))
+            start, sources = self.started(white, c)
         tiles = self.tiles()
         if len(tiles) == 1:
-            return gaussian + self.added(torch.cat([s.float() for s in sources], 1), c).float()
-        y = torch.empty_like(gaussian)
+            return start + self.added(torch.cat([s.float() for s in sources], 1), c).float()
+        y = torch.empty_like(start)
         for tile in tiles:
             halo = [torch.arange(a - self.reach, b + self.reach) % n for (a, b), n in tile]
             added = self.added(torch.cat([_cut(s, halo).float() for s in sources], 1), c)
-            start, target = gaussian, y
+            before, target = start, y
             for axis, ((a, b), _) in enumerate(tile, 2):
-                start, target = (t.narrow(axis, a, b - a) for t in (start, target))
+                before, target = (t.narrow(axis, a, b - a) for t in (before, target))
                 added = added.narrow(axis, self.reach, b - a)
-            target.copy_(start + added)
+            target.copy_(before + added)
         return y
 
-    def displaced(self, gaussian: Tensor, c: Tensor) -> Tensor:
-        """Return ``log(1 + n)`` of the displaced lattice ``(batch, 1, *domain)``."""
-        width = self.one_point(c.new_tensor([-1.0, 1.0]).expand(len(c), self.channels, 2), c)
-        strength = self.lattice * (width[:, 0, 1] - width[:, 0, 0]) / 2
-        return displaced_lattice(gaussian[:, 0], strength)[:, None].log1p_()
+    @torch.no_grad()
+    def started(self, white: Tensor, c: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return the Gaussianised field to start from, and what the network sees of it."""
+        noise = white[:, self.channels :]
+        if self.particles is None:
+            assert self.spectrum is not None
+            gaussian: Tensor = self.spectrum(white[:, : self.channels], c)
+            return gaussian, [gaussian, noise]
+        linear, counts = self.particles(white[:, :2], c)
+        start: Tensor = self.particles.gaussianised(counts, noise[:, :1], c)
+        return start, [linear, noise, counts.log1p_()]
 
     def tiles(self) -> list[tuple[tuple[tuple[int, int], int], ...]]:
         """Return the tiles of the domain: for each axis where it begins and ends, of how many."""
@@ -277,7 +289,7 @@ class FieldGenerator(Generator):
         return x
 
     def added(self, seen: Tensor, c: Tensor) -> Tensor:
-        """Return what the network adds to the Gaussian field, from it and the noise."""
+        """Return what the network adds to the start."""
         e = features(c)[:, 1:]
         h, passed = packed(seen), []
         for level, (enter, blocks) in enumerate(zip(self.enter, self.down)):

@@ -1,61 +1,162 @@
-"""A lattice of particles, displaced by a density contrast: what N-body simulations start from."""
+"""Particles of a lattice, displaced by a linear density contrast: what simulations start from."""
 
+import copy
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from emulators.networks.gaussian import wave_number
+from emulators.data.spec import SampleSpec
+from emulators.networks.gaussian import OnePoint, Spectrum, wave_number
 
-__all__ = ["displaced_lattice"]
+__all__ = ["ParticleStart", "displaced_lattice"]
 
+SMOOTHED = 1.0  # cells: the displacements' Gaussian filter, where matter has crossed its own paths
+SLOPE = 1.5  # of the power below the thickness of the slab, as a power of 1 / k
+SEEN, ROUNDS = 1 << 24, 3  # cells, and rounds, of the fit of the linear spectrum
 CHUNK = 1 << 24  # cells worked on at once
 
 
+class ParticleStart(nn.Module):
+    """Counts of displaced particles, and their Gaussianised logarithm.
+
+    A linear contrast is drawn whose power is fitted so that the displaced particles have that of
+    the data on large scales; on small ones they are too smooth, which is left to the network.
+    """
+
+    def __init__(self, spec: SampleSpec, particles: int) -> None:
+        super().__init__()
+        self.particles = particles
+        self.linear, self.one_point = Spectrum(spec), OnePoint(1, len(spec.conditions))
+
+    @torch.no_grad()
+    def fit(
+        self,
+        x: Tensor,
+        c: Tensor,
+        domain: list[int],
+        finished: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        """Fit spectrum and one-point distribution to ``x``, logarithms of one plus counts.
+
+        ``finished(normal, c)`` is the sample that comes of Gaussianised counts on the ``domain``.
+        """
+        self.linear.fit(self._contrast(x), c)
+        target, found = copy.deepcopy(self.linear), copy.deepcopy(self.linear)
+        smoothed = SMOOTHED * min(self.linear.sizes)
+        large = torch.exp(-(smoothed * target.log_k.exp()).square())
+        c = c[: max(1, SEEN // math.prod(domain))]
+        for last in (*[False] * ROUNDS, True):
+            white = (torch.randn(1, 2, *domain, device=c.device) for _ in c)
+            counts = torch.cat([self(w, c[i : i + 1])[1] for i, w in enumerate(white)])
+            self.one_point.fit(self._logarithm(counts, torch.randn_like(counts)), c)
+            if not last:
+                normal = self.gaussianised(counts, torch.randn_like(counts), c)
+                found.fit(self._contrast(finished(normal, c)), c)
+                self.linear.coefficients += large * (target.coefficients - found.coefficients)
+
+    def _contrast(self, x: Tensor) -> Tensor:
+        return (x.exp() - 1) / self.particles - 1
+
+    def _logarithm(self, counts: Tensor, noise: Tensor) -> Tensor:
+        """Return the logarithm of one plus counts, spread over ``[-0.5, 0.5]`` like the data's."""
+        return (counts + torch.special.ndtr(noise)).add_(0.5).log_()
+
+    def forward(self, white: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the linear contrast and the counts, each ``(n, 1, *cells)``.
+
+        ``white (n, 2, *cells)`` is white noise: the large scales', and what differs from layer to
+        layer of particles.  The mean contrast, of what is larger than the field, multiplies the
+        counts.
+        """
+        linear = self.linear.multiplied(white[:, :1], c)[0]
+        apart = self.linear.multiplied(white[:, 1:2], c)[0][:, 0] if self.particles > 1 else None
+        counts = displaced_lattice(linear[:, 0], apart, self.particles)[:, None]
+        mean = linear.mean(tuple(range(1, linear.ndim)), keepdim=True)
+        return linear, counts.mul_((1 + mean).clamp_min(0.1))
+
+    def gaussianised(self, counts: Tensor, noise: Tensor, c: Tensor) -> Tensor:
+        """Return normal numbers in the order of the counts; ``noise`` decides among equal ones."""
+        normal: Tensor = self.one_point.inverse(self._logarithm(counts, noise), c)
+        return normal
+
+
 @torch.no_grad()
-def displaced_lattice(field: Tensor, strength: Tensor) -> Tensor:
+def displaced_lattice(field: Tensor, apart: Tensor | None = None, layers: int = 1) -> Tensor:
     """Count, cell by cell, the particles of a lattice that a density contrast has displaced.
 
     They start at the centres of the cells and move as Zel'dovich (1970, A&A 5, 84) says: the
-    divergence of the displacement is minus the contrast, here ``strength`` times the field,
-    smoothed over one cell.  Ends meet.
+    divergence of the displacement is minus the contrast, smoothed over `SMOOTHED` cells.  Ends
+    meet.  Several layers are a slab seen from above: one particle lies behind the other, and waves
+    across the slab displace each layer differently.
 
     Parameters
     ----------
     field
         Shape ``(n, *cells)``, equal cubes.
-    strength
-        Shape ``(n,)``.
+    apart
+        Field of the same shape and power whose waves cross the slab; the layers see it at different
+        places.
+    layers
+        Particles that start in each cell.
 
     Returns
     -------
-    Counts ``(n, *cells)``, 1 in the mean.
+    Counts ``(n, *cells)``, ``layers`` in the mean.
     """
     n, *cells = field.shape
-    d, device = len(cells), field.device
-    modes = torch.fft.rfftn(field, dim=tuple(range(1, d + 1)))
-    k = wave_number(cells, [1.0] * d).to(device)
-    k[(0,) * d] = math.inf
-    modes *= torch.exp(-k.square() / 2) / k.square() * strength.view(-1, *[1] * d)
-    shifts = []
-    for axis, size in enumerate(cells):
-        frequency = torch.fft.rfftfreq if axis == d - 1 else torch.fft.fftfreq
-        wave = 2j * math.pi * frequency(size, device=device)
-        wave = wave.view([-1 if a == axis else 1 for a in range(d)])
-        moved = torch.fft.irfftn(modes * wave, s=cells, dim=tuple(range(1, d + 1)))
-        shifts.append(moved.round_().to(torch.int16))
+    shifts = _displacements(field)
+    across = _displacements(apart, layers) if apart is not None else []
     counts = field.new_zeros(n, math.prod(cells))
     rows = max(1, CHUNK // math.prod(cells[1:]))
-    for sample, first in itertools.product(range(n), range(0, cells[0], rows)):
-        part = slice(first, first + rows)
-        target = torch.zeros((), dtype=torch.int64, device=device)
-        for axis, (size, shift) in enumerate(zip(cells, shifts)):
-            start = torch.arange(size, device=device)
-            start = (start[part] if axis == 0 else start).view(
-                [-1 if a == axis else 1 for a in range(d)]
-            )
-            target = target * size + (start + shift[sample, part]) % size
-        flat = target.flatten()
-        counts[sample].index_add_(0, flat, field.new_ones(()).expand(len(flat)))
+    for layer in range(layers):
+        moves = [s.round().to(torch.int16) for s in shifts]
+        if across:
+            # stretches of one field that are far from each other are as good as several fields
+            by = [(2 * a + 1) * layer * size // layers for a, size in enumerate(cells)]
+            axes = tuple(range(1, len(cells) + 1))
+            moves = [
+                (s + a.roll(by, axes)).round_().to(torch.int16) for s, a in zip(shifts, across)
+            ]
+        for sample, first in itertools.product(range(n), range(0, cells[0], rows)):
+            part = slice(first, first + rows)
+            target = torch.zeros((), dtype=torch.int64, device=field.device)
+            for axis, (size, shift) in enumerate(zip(cells, moves)):
+                start = torch.arange(size, device=field.device)
+                start = (start[part] if axis == 0 else start).view(
+                    [-1 if a == axis else 1 for a in range(len(cells))]
+                )
+                target = target * size + (start + shift[sample, part]) % size
+            flat = target.flatten()
+            counts[sample].index_add_(0, flat, field.new_ones(()).expand(len(flat)))
     return counts.view_as(field)
+
+
+def _displacements(field: Tensor, across: int = 0) -> list[Tensor]:
+    """Return the displacement along each axis, in cells.
+
+    With ``across``, that of the waves that cross a slab so many cells thick: ``field`` has their
+    power at ``k``, they have it at ``(k, q)``, where ``q`` counts whole waves across.
+    """
+    cells = field.shape[1:]
+    d = len(cells)
+    modes = torch.fft.rfftn(field, dim=tuple(range(1, d + 1)))
+    k = wave_number(cells, [1.0] * d).to(field.device)
+    k[(0,) * d] = math.inf
+    modes *= torch.exp(-(SMOOTHED * k).square() / 2) / k.square()
+    if across:
+        waves = torch.fft.fftfreq(across)[1:].square() * (2 * math.pi) ** 2
+        shares = [
+            math.exp(-(SMOOTHED**2) * q) * (1 + q / k.square()) ** -(2 + SLOPE / 2)
+            for q in waves.tolist()
+        ]
+        modes *= sum(shares[1:], shares[0]).sqrt()
+    moved = []
+    for axis, size in enumerate(cells):
+        frequency = torch.fft.rfftfreq if axis == d - 1 else torch.fft.fftfreq
+        wave = 2j * math.pi * frequency(size, device=field.device)
+        wave = wave.view([-1 if a == axis else 1 for a in range(d)])
+        moved.append(torch.fft.irfftn(modes * wave, s=cells, dim=tuple(range(1, d + 1))))
+    return moved

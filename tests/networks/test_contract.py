@@ -107,8 +107,8 @@ CASES = {
         fields(8, 8, 8),
     ),
     "field": ({"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}, fields(16, 24)),
-    "field/lattice": (
-        {"widths": [4], "critic_widths": [4], "fine": 4, "lattice": 1.0},
+    "field/particles": (
+        {"widths": [4], "critic_widths": [4], "fine": 4, "particles": 4},
         fields(16, 24),
     ),
     "field/3-D": ({"widths": [4], "critic_widths": [4], "fine": 0}, fields(8, 8, 8, channels=2)),

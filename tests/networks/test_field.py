@@ -1,5 +1,6 @@
 """The default pair for density fields."""
 
+import dataclasses
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from emulators.errors import InputError
 from emulators.networks import build_networks, field
 from emulators.networks.field import Field, FieldGenerator
 from emulators.networks.gaussian import Spectrum
+from emulators.networks.lattice import displaced_lattice
 
 SMALL = {"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}
 
@@ -53,11 +55,11 @@ def latents(generator, n, seed=1):
     return torch.randn(n, generator.latent, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("lattice", [0.0, 1.0])
+@pytest.mark.parametrize("particles", [0, 2])
 @pytest.mark.parametrize("cells", [(32, 48), (16, 16, 24)])
 @torch.no_grad()
-def test_tiles_have_no_seams(cells, lattice, monkeypatch):
-    generator, _, c = trained(spec_of(*cells), {**SMALL, "widths": [4], "lattice": lattice})
+def test_tiles_have_no_seams(cells, particles, monkeypatch):
+    generator, _, c = trained(spec_of(*cells), {**SMALL, "widths": [4], "particles": particles})
     z = latents(generator, 2)
     whole = generator(z, c[:2])
     assert len(generator.tiles()) == 1
@@ -83,10 +85,10 @@ def test_nothing_reaches_further_than_said():
     assert (touched - 128).abs().max() <= generator.reach
 
 
-@pytest.mark.parametrize("lattice", [0.0, 1.0])
+@pytest.mark.parametrize("particles", [0, 2])
 @torch.no_grad()
-def test_a_periodic_field_shifts_with_its_noise(lattice):
-    generator, _, c = trained(spec_of(32, 32), {**SMALL, "lattice": lattice})
+def test_a_periodic_field_shifts_with_its_noise(particles):
+    generator, _, c = trained(spec_of(32, 32), {**SMALL, "particles": particles})
     z = latents(generator, 1).view(1, 2, 32, 32)
     shifted = generator(z.roll((8, 4), (2, 3)).view(1, -1), c[:1])  # whole cells of every level
     torch.testing.assert_close(
@@ -144,17 +146,42 @@ def test_calibration_removes_what_is_left_over():
 
 
 @torch.no_grad()
-def test_the_lattice_is_seen_and_more_displaced_where_the_distribution_is_wider():
-    generator, x, c = trained(spec_of(32, 32), {**SMALL, "lattice": 1.0})
-    gaussian = generator.spectrum(torch.randn(2, 1, 32, 32), c[:2])
-    before = generator.displaced(gaussian, c[:2])
-    assert before.expm1().mean().item() == pytest.approx(1, rel=1e-5)
-    generator.one_point.fit(3 * x, c)
-    after = generator.displaced(gaussian, c[:2])
-    assert after.expm1().var() > 1.5 * before.expm1().var()
-    with_none = generator.added(torch.cat([gaussian, gaussian, 0 * before], 1), c[:2])
-    seen = generator.added(torch.cat([gaussian, gaussian, before], 1), c[:2])
-    assert (with_none != seen).any()
+def counts_of(spec, n, particles):
+    """Return counts of particles that a smooth contrast, stronger at larger ``c``, displaces."""
+    numbers = torch.Generator().manual_seed(0)
+    c = torch.rand(n, 1, generator=numbers) * 2 - 1
+    spectrum = Spectrum(spec)
+    spectrum.coefficients[:, 0] = -1.5 * spectrum.log_k
+    field = spectrum(torch.randn(n, *spec.shape, generator=numbers), c)[:, 0] * (
+        0.8 + 0.4 * c
+    ).view(n, 1, 1)
+    return displaced_lattice(field, None, particles)[:, None], c
+
+
+@torch.no_grad()
+def test_displaced_particles_have_the_spectrum_and_the_distribution_of_the_counts():
+    spec = spec_of(64, 64, conditions=1)
+    counts, c = counts_of(spec, 200, 2)
+    options = {"widths": [4], "critic_widths": [4], "fine": 0, "particles": 2}
+    generator, _ = build_networks("field", options, spec, 0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator.initialise((counts + torch.rand_like(counts) + 0.5).log(), c)
+    for parameter in generator.parameters():
+        parameter.zero_()  # nothing but the start
+    made = generator(latents(generator, 200), c).exp() - 1
+    rounded = made.round().clamp_min(0)
+    for level in range(4):
+        share = (counts <= level).float().mean().item()
+        assert (rounded <= level).float().mean().item() == pytest.approx(share, abs=0.02)
+    found, expected = Spectrum(spec), Spectrum(spec)
+    found.fit(made / 2 - 1, c)
+    expected.fit(counts / 2 - 1, c)
+    large = expected.log_k.exp() < 0.5  # per Mpc/h; cells of 2 Mpc/h
+    at = torch.tensor([[1.0, c, c**2, c**3] for c in (-0.5, 0.0, 0.5)])
+    before, after = ((at @ s.coefficients[0])[:, large][:, 1:] for s in (expected, found))
+    assert (after - before).abs().mean() < 0.1  # of the logarithm of the power
+    assert (before[2] - before[0]).mean() > 0.5  # which does follow the condition
 
 
 def test_no_weight_depends_on_the_number_of_cells():
@@ -171,7 +198,10 @@ def test_fields_that_do_not_fit_are_refused():
         build_networks("field", {"widths": [4], "critic_widths": [2, 2, 2, 2]}, spec_of(8, 8))
     with pytest.raises(InputError, match="1 to 3 dimensions"):
         build_networks("field", SMALL, SampleSpec("point", "native", (2,), "", ()))
-    with pytest.raises(InputError, match=r"lattice = -1\.0"):
-        build_networks("field", {**SMALL, "lattice": -1.0}, spec_of(16, 16))
+    with pytest.raises(InputError, match="particles = -1"):
+        build_networks("field", {**SMALL, "particles": -1}, spec_of(16, 16))
+    two = dataclasses.replace(spec_of(16, 16), shape=(2, 16, 16))
+    with pytest.raises(InputError, match="channels must be 1"):
+        build_networks("field", {**SMALL, "particles": 1}, two)
     with pytest.raises(InputError, match="at least one level"):
         build_networks("field", {"widths": []}, spec_of(16, 16))
