@@ -148,8 +148,6 @@ class FieldGenerator(Generator):
                 f"along each side, margins included, not {self.domain}: change widths or margin"
             )
         self.latent = (self.channels + config.noise) * math.prod(self.domain)
-        if config.particles and self.channels > 1:
-            raise InputError("network 'field': particles are of one kind, so channels must be 1")
         self.one_point = OnePoint(self.channels, k)
         self.spectrum = None if config.particles else Spectrum(spec)
         self.particles = ParticleStart(spec, config.particles) if config.particles else None

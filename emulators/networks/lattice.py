@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
+from emulators.errors import InputError
 from emulators.networks.gaussian import OnePoint, Spectrum, wave_number
 
 __all__ = ["ParticleStart", "displaced_lattice"]
@@ -30,6 +31,11 @@ class ParticleStart(nn.Module):
         super().__init__()
         self.particles = particles
         self.linear, self.one_point = Spectrum(spec), OnePoint(1, len(spec.conditions))
+        if spec.shape[0] > 1 or max(self.linear.sizes) > 1.001 * min(self.linear.sizes):
+            raise InputError(
+                "network 'field': particles need one channel and cells as long as wide, not "
+                f"{spec.shape[0]} channels and cells of {self.linear.sizes}"
+            )
 
     @torch.no_grad()
     def fit(
@@ -62,7 +68,8 @@ class ParticleStart(nn.Module):
 
     def _logarithm(self, counts: Tensor, noise: Tensor) -> Tensor:
         """Return the logarithm of one plus counts, spread over ``[-0.5, 0.5]`` like the data's."""
-        return (counts + torch.special.ndtr(noise)).add_(0.5).log_()
+        spread: Tensor = torch.special.ndtr(noise)
+        return spread.add_(counts).add_(0.5).log_()
 
     def forward(self, white: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return the linear contrast and the counts, each ``(n, 1, *cells)``.
@@ -135,7 +142,7 @@ def displaced_lattice(field: Tensor, apart: Tensor | None = None, layers: int = 
 
 
 def _displacements(field: Tensor, across: int = 0) -> list[Tensor]:
-    """Return the displacement along each axis, in cells.
+    """Return the displacement along each axis, in cells; half precision is finer than matters.
 
     With ``across``, that of the waves that cross a slab so many cells thick: ``field`` has their
     power at ``k``, they have it at ``(k, q)``, where ``q`` counts whole waves across.
@@ -158,5 +165,5 @@ def _displacements(field: Tensor, across: int = 0) -> list[Tensor]:
         frequency = torch.fft.rfftfreq if axis == d - 1 else torch.fft.fftfreq
         wave = 2j * math.pi * frequency(size, device=field.device)
         wave = wave.view([-1 if a == axis else 1 for a in range(d)])
-        moved.append(torch.fft.irfftn(modes * wave, s=cells, dim=tuple(range(1, d + 1))))
+        moved.append(torch.fft.irfftn(modes * wave, s=cells, dim=tuple(range(1, d + 1))).half())
     return moved

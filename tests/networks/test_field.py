@@ -201,7 +201,11 @@ def test_fields_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="particles = -1"):
         build_networks("field", {**SMALL, "particles": -1}, spec_of(16, 16))
     two = dataclasses.replace(spec_of(16, 16), shape=(2, 16, 16))
-    with pytest.raises(InputError, match="channels must be 1"):
+    with pytest.raises(InputError, match=r"one channel.*not 2 channels"):
         build_networks("field", {**SMALL, "particles": 1}, two)
+    grid = dataclasses.replace(spec_of(16, 16).grid, lengths=(32.0, 64.0))
+    long = dataclasses.replace(spec_of(16, 16), grid=grid)
+    with pytest.raises(InputError, match="as long as wide"):
+        build_networks("field", {**SMALL, "particles": 1}, long)
     with pytest.raises(InputError, match="at least one level"):
         build_networks("field", {"widths": []}, spec_of(16, 16))
