@@ -17,6 +17,7 @@ __all__ = ["ParticleStart", "displaced_lattice"]
 SMOOTHED = 1.0  # cells: the displacements' Gaussian filter, where matter has crossed its own paths
 SLOPE = 1.5  # of the power below the thickness of the slab, as a power of 1 / k
 SEEN, ROUNDS = 1 << 24, 3  # cells, and rounds, of the fit of the linear spectrum
+AT_ONCE = 1 << 18  # cells of them displaced at once
 CHUNK = 1 << 24  # cells worked on at once
 
 
@@ -54,9 +55,14 @@ class ParticleStart(nn.Module):
         smoothed = SMOOTHED * min(self.linear.sizes)
         large = torch.exp(-(smoothed * target.log_k.exp()).square())
         c = c[: max(1, SEEN // math.prod(domain))]
+        chunk = max(1, AT_ONCE // math.prod(domain))
         for last in (*[False] * ROUNDS, True):
-            white = (torch.randn(1, 2, *domain, device=c.device) for _ in c)
-            counts = torch.cat([self(w, c[i : i + 1])[1] for i, w in enumerate(white)])
+            counts = torch.cat(
+                [
+                    self(torch.randn(len(some), 2, *domain, device=c.device), some)[1]
+                    for some in torch.split(c, chunk)
+                ]
+            )
             self.one_point.fit(self._logarithm(counts, torch.randn_like(counts)), c)
             if not last:
                 normal = self.gaussianised(counts, torch.randn_like(counts), c)
