@@ -49,7 +49,7 @@ __all__ = ["Field", "FieldCritic", "FieldGenerator"]
 THRESHOLDS = 16  # of the one-point distributions that the critic sees
 SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributions
 LARGEST = 15.0  # exponent
-CALIBRATION, ROUNDS = 1 << 25, 4  # generated cells, and rounds, of the fit of last corrections
+CALIBRATION, CELLS, ROUNDS = 2048, 1 << 27, 4  # most fields, cells, and rounds of the last fit
 CHUNK = 1 << 22  # cells worked on at once
 TILE = 1 << 22  # cells that the generator's network works on at once
 
@@ -200,7 +200,7 @@ class FieldGenerator(Generator):
         """
         target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
         target.fit(_density(x), c)
-        c = c[: max(1, CALIBRATION // math.prod(self.domain))]
+        c = c[: min(CALIBRATION, max(1, CELLS // math.prod(self.domain)))]
         parts = torch.split(c, max(1, CHUNK // math.prod(self.domain)))
         raw = [
             self.gaussianised(torch.randn(len(p), self.latent, device=p.device), p).bfloat16()
@@ -215,7 +215,7 @@ class FieldGenerator(Generator):
             if last:
                 break
             made = [_density(self._inner(self._mapped(y, p))) for y, p in zip(ys, parts)]
-            found.fit(torch.cat(made), c)
+            found.fit(torch.cat(made), c, target)
             self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:

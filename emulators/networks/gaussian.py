@@ -34,6 +34,7 @@ SMOOTHNESS = 1e4  # of the polynomials from level to level: a prior, in cells
 ENDS = 8  # levels whose mean slope goes on beyond them
 SLOWEST = 0.005  # the least that a normal number changes from level to level
 REACH, STEP = (-6.0, 6.5), 0.01  # the normal numbers at which the map is tabulated for evaluation
+FIELDS_A_TERM = 30  # of a polynomial: with fewer its corners are noise
 KNOTS = 33  # wave numbers at which the spectrum is tabulated
 CHUNK = 1 << 24  # cells worked on at once
 
@@ -57,6 +58,13 @@ def n_features(conditions: int) -> int:
 
 def _degree(conditions: int) -> int:
     return 3 if conditions <= 2 else 2
+
+
+def _affordable(fields: int, conditions: int) -> int:
+    """Return how many of the `features` so many fields can decide."""
+    degrees = range(_degree(conditions) + 1)
+    terms = [math.comb(conditions + degree, conditions) for degree in degrees]
+    return max([t for t in terms if t * FIELDS_A_TERM <= fields], default=1)
 
 
 def regress(design: Tensor, target: Tensor) -> Tensor:
@@ -92,15 +100,20 @@ class OnePoint(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor, c: Tensor) -> None:
-        """Fit to fields ``(n, channels, *cells)`` at scaled conditions ``(n, k)``."""
-        design = features(c.double())
+        """Fit to fields ``(n, channels, *cells)`` at scaled conditions ``(n, k)``.
+
+        Of few fields the polynomials have a lower degree.
+        """
+        terms = _affordable(len(c), c.shape[1])
+        design = features(c.double())[:, :terms]
+        self.coefficients.zero_()
         for channel, field in enumerate(x.flatten(2).unbind(1)):
             values = _levels(field)
             chunk = max(1, CHUNK // field.shape[1])
             below = torch.cat([_below(rows, values) for rows in torch.split(field, chunk)])
             self.values[channel] = values
             beta = _probit(design, below / field.shape[1], field.shape[1])
-            self.coefficients[channel] = beta.float()
+            self.coefficients[channel, :terms] = beta.float()
 
     def table(self, c: Tensor) -> Tensor:
         """Return the normal numbers ``(n, channels, LEVELS)`` that map to `values`, increasing."""
@@ -241,8 +254,12 @@ class Spectrum(nn.Module):
         self.register_buffer("coefficients", torch.zeros(spec.shape[0], terms, KNOTS))
 
     @torch.no_grad()
-    def fit(self, y: Tensor, c: Tensor) -> None:
-        """Fit to Gaussianised fields ``(n, channels, *cells)``."""
+    def fit(self, y: Tensor, c: Tensor, around: "Spectrum | None" = None) -> None:
+        """Fit to fields ``(n, channels, *cells)`` at scaled conditions ``(n, k)``.
+
+        Of few fields the polynomial has a lower degree, or differs by one of a lower degree from
+        that of another spectrum, of the same knots.
+        """
         shell, weight = shells(self.cells, self.sizes)
         modes = torch.bincount(shell, weight)
         k = wave_number(self.cells, self.sizes).flatten() * weight
@@ -258,17 +275,24 @@ class Spectrum(nn.Module):
             sums = power.new_zeros(*power.shape[:2], len(modes)).index_add_(2, shell, power)
             parts.append(sums / modes)
         design = features(c.double())
+        few = design[:, : _affordable(len(c), c.shape[1])]
         knots = torch.linspace(float(log_k[1]), float(log_k[-1]), KNOTS - 1)
         self.log_k.copy_(torch.cat([log_k[:1], knots]))
+        left, step = _place(self.log_k.double(), log_k)
         for channel, power in enumerate(torch.cat(parts).clamp_min(1e-12).unbind(1)):
-            beta = torch.zeros(design.shape[1], len(modes), dtype=torch.float64)
-            beta[0] = power.mean(0).log()
+            offset = torch.zeros_like(power)
+            if around is not None:
+                at, on = _place(log_k, around.log_k.double())
+                known = around.coefficients[channel].double()
+                offset = design @ (known[:, at] * (1 - on) + known[:, at + 1] * on)
+            beta = few.new_zeros(few.shape[1], len(modes))
+            beta[0] = (power / offset.exp()).mean(0).log()
             for _ in range(15):  # a gamma law with logarithmic link: its weights are constant
-                eta = design @ beta
-                beta = regress(design, eta + (power / eta.exp() - 1).clamp(-2, 5))
-            left, step = _place(self.log_k.double(), log_k)
+                eta = few @ beta
+                beta = regress(few, eta + (power / (eta + offset).exp() - 1).clamp(-2, 5))
+            self.coefficients[channel] = 0 if around is None else around.coefficients[channel]
             at_knots = beta[:, left] * (1 - step) + beta[:, left + 1] * step
-            self.coefficients[channel] = at_knots.float()
+            self.coefficients[channel, : len(beta)] += at_knots.float()
 
     @torch.no_grad()
     def forward(self, white: Tensor, c: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ __all__ = ["ParticleStart", "displaced_lattice"]
 
 SMOOTHED = 1.0  # cells: the displacements' Gaussian filter, where matter has crossed its own paths
 SLOPE = 1.5  # of the power below the thickness of the slab, as a power of 1 / k
-SEEN, ROUNDS = 1 << 24, 3  # cells, and rounds, of the fit of the linear spectrum
+SEEN, CELLS, ROUNDS = 1024, 1 << 27, 3  # most fields, cells, and rounds of the fit
 AT_ONCE = 1 << 18  # cells of them displaced at once
 CHUNK = 1 << 24  # cells worked on at once
 
@@ -54,7 +54,7 @@ class ParticleStart(nn.Module):
         target, found = copy.deepcopy(self.linear), copy.deepcopy(self.linear)
         smoothed = SMOOTHED * min(self.linear.sizes)
         large = torch.exp(-(smoothed * target.log_k.exp()).square())
-        c = c[: max(1, SEEN // math.prod(domain))]
+        c = c[: min(SEEN, max(1, CELLS // math.prod(domain)))]
         chunk = max(1, AT_ONCE // math.prod(domain))
         for last in (*[False] * ROUNDS, True):
             counts = torch.cat(
@@ -66,7 +66,7 @@ class ParticleStart(nn.Module):
             self.one_point.fit(self._logarithm(counts, torch.randn_like(counts)), c)
             if not last:
                 normal = self.gaussianised(counts, torch.randn_like(counts), c)
-                found.fit(self._contrast(finished(normal, c)), c)
+                found.fit(self._contrast(finished(normal, c)), c, target)
                 self.linear.coefficients += large * (target.coefficients - found.coefficients)
 
     def _contrast(self, x: Tensor) -> Tensor:
