@@ -14,7 +14,7 @@ from emulators.networks.gaussian import OnePoint, Spectrum, wave_number
 
 __all__ = ["ParticleStart", "displaced_lattice"]
 
-SMOOTHED = 1.0  # cells: the displacements' Gaussian filter, where matter has crossed its own paths
+SMOOTHED = 0.75  # cells: the displacements' Gaussian filter; beyond, matter has crossed its paths
 SLOPE = 1.5  # of the power below the thickness of the slab, as a power of 1 / k
 SEEN, CELLS, ROUNDS = 1024, 1 << 27, 3  # most fields, cells, and rounds of the fit
 AT_ONCE = 1 << 18  # cells of them displaced at once

@@ -56,6 +56,24 @@ def test_a_spectrum_that_follows_a_condition_is_found():
     assert (other(white, c[:100]) - power_law(white, c[:100])).square().mean() < 0.01
 
 
+def test_few_fields_do_not_decide_how_much_follows_a_condition():
+    c = torch.rand(600, 1, generator=numbers(0)) * 2 - 1
+    fields = power_law(torch.randn(600, 1, *CELLS, generator=numbers(1)), c)
+    whole, few, around = (Spectrum(spec_of()) for _ in range(3))
+    whole.fit(fields, c)
+    few.fit(fields[:70], c[:70])
+    assert few.coefficients[0, 1].abs().max() > 0  # linear: 30 fields a term
+    assert not few.coefficients[0, 2:].any()
+    around.fit(2 * fields[:70], c[:70], whole)  # four times the power, at every condition
+    difference = around.coefficients - whole.coefficients
+    assert not difference[0, 2:].any()
+    assert difference[0, 0, 1:].mean() == pytest.approx(math.log(4), abs=0.05)
+    assert difference[0, 1, 1:].mean() == pytest.approx(0, abs=0.05)
+    values = OnePoint(1, 1)
+    values.fit(fields[:70], c[:70])
+    assert not values.coefficients[0, 2:].any()
+
+
 def test_the_ends_of_a_field_do_not_leak_into_its_spectrum():
     none = torch.zeros(200, 0)
     steep = power_law(torch.randn(200, 1, 64, 64, generator=numbers(3)), -5 * torch.ones(200, 1))
