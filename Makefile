@@ -28,9 +28,9 @@ demo-fields: install
 	$(BIN)/emulators generate demo-fields/run -n 1 --cells 1024 -o demo-fields/large-map.h5
 	$(BIN)/emulators benchmark demo-fields/maps.h5 data/samples/cosmic_web_maps.h5 -o demo-fields/report
 
-# One thread: many small matrices, and processes of their own in some tests.
+# Two processes of one thread: many small matrices, and processes of their own in some tests.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
