@@ -199,7 +199,8 @@ class FieldGenerator(Generator):
         those of ``exp(x)``, the density where the transform is a logarithm.
         """
         target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
-        target.fit(_density(x), c)
+        mean = _density(x).mean()  # else it outshines the largest scales
+        target.fit(_density(x) - mean, c)
         c = c[: min(CALIBRATION, max(1, CELLS // math.prod(self.domain)))]
         parts = torch.split(c, max(1, CHUNK // math.prod(self.domain)))
         raw = [
@@ -214,7 +215,7 @@ class FieldGenerator(Generator):
             self.calibrated.fill_(True)
             if last:
                 break
-            made = [_density(self._inner(self._mapped(y, p))) for y, p in zip(ys, parts)]
+            made = [_density(self._inner(self._mapped(y, p))) - mean for y, p in zip(ys, parts)]
             found.fit(torch.cat(made), c, target)
             self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
 

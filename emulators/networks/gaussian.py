@@ -84,16 +84,19 @@ class OnePoint(nn.Module):
 
     The cumulative distribution at `LEVELS` values is ``Phi(polynomial of the conditions)``: a
     probit regression on how many cells lie below.  Between the values the map is linear, beyond
-    them it goes on with the mean slope of the last `ENDS`.
+    them it goes on with the mean slope of the last `ENDS`, but not above the largest value that was
+    fitted to: where values are logarithms, a few cells would have most of a map's power.
     """
 
     values: Tensor
+    largest: Tensor
     coefficients: Tensor
 
     def __init__(self, channels: int, conditions: int) -> None:
         super().__init__()
         start = torch.linspace(-4, 4, LEVELS).expand(channels, -1)
         self.register_buffer("values", start.clone())
+        self.register_buffer("largest", torch.full((channels, 1), 1e30))
         coefficients = torch.zeros(channels, n_features(conditions), LEVELS)
         coefficients[:, 0] = start
         self.register_buffer("coefficients", coefficients)
@@ -111,7 +114,7 @@ class OnePoint(nn.Module):
             values = _levels(field)
             chunk = max(1, CHUNK // field.shape[1])
             below = torch.cat([_below(rows, values) for rows in torch.split(field, chunk)])
-            self.values[channel] = values
+            self.values[channel], self.largest[channel] = values, field.max()
             beta = _probit(design, below / field.shape[1], field.shape[1])
             self.coefficients[channel, :terms] = beta.float()
 
@@ -129,7 +132,7 @@ class OnePoint(nn.Module):
     def forward(self, y: Tensor, c: Tensor) -> Tensor:
         """Map normal numbers ``(n, channels, places)`` to values; see `evaluated` for fields."""
         table = self.table(c)
-        return _interpolate(y, table, self.values.expand_as(table))
+        return _interpolate(y, table, self.values.expand_as(table)).minimum(self.largest)
 
     def inverse(self, x: Tensor, c: Tensor) -> Tensor:
         """Map values ``(n, channels, *cells)`` to normal numbers."""
