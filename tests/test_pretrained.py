@@ -84,6 +84,18 @@ def test_a_large_map_of_the_cosmic_web_has_no_seam():
     assert ends == pytest.approx(np.abs(np.diff(across, axis=0)).mean(), rel=0.15)
 
 
+def test_boxes_of_the_cosmic_web():
+    emulator = emulators.load("cosmic-web-3d")
+    empty = []
+    for sigma_8 in (0.65, 0.95):
+        boxes = emulator.generate(4, seed=1, omega_m=0.3, sigma_8=sigma_8).values
+        assert boxes.shape == (4, 1, 64, 64, 64)
+        assert (boxes == boxes.round()).all()
+        assert boxes.mean() == pytest.approx(1, rel=0.2)  # the universe's; a box is 100 Mpc/h
+        empty.append(np.mean(boxes == 0))
+    assert 0.5 < empty[0] < empty[1] - 0.03 < 0.7  # voids are emptier the more has fallen together
+
+
 def test_a_folder_of_its_name_does_not_hide_it(tmp_path, monkeypatch):
     (tmp_path / "photon-showers").mkdir()
     monkeypatch.chdir(tmp_path)
