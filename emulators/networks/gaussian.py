@@ -137,9 +137,9 @@ class OnePoint(nn.Module):
     def inverse(self, x: Tensor, c: Tensor) -> Tensor:
         """Map values ``(n, channels, *cells)`` to normal numbers."""
         table = self.table(c)
-        return _interpolate(x.flatten(2), self.values.expand_as(table).contiguous(), table).view_as(
-            x
-        )
+        values = self.values.expand_as(table).contiguous()
+        pieces = torch.split(x.flatten(2), max(1, CHUNK // (len(x) * x.shape[1])), 2)
+        return torch.cat([_interpolate(some, values, table) for some in pieces], 2).view_as(x)
 
 
 def _levels(field: Tensor) -> Tensor:
