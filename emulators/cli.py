@@ -225,6 +225,7 @@ def generate(
     help="Classifier: fast, calochallenge. Or all that CaloChallenge measures, beside what it "
     "published: calochallenge-1-photons, -1-pions, -2, -3.",
 )
+@click.option("--classifiers/--no-classifiers", default=True, help="They take most of the time.")
 @click.option("--max-samples", type=Count(), help="Use at most so many samples of each file.")
 @click.option("--speed/--no-speed", default=True, help="Time emulator and simulation (a minute).")
 @click.option(
@@ -233,10 +234,16 @@ def generate(
     help="Simulation to time beside the emulator; default: as REFERENCE records it.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
+@click.option(
+    "--cache/--no-cache",
+    default=True,
+    help="Keep what is long to measure in ~/.cache/emulators, and take what is kept there.",
+)
 @examples(
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/",
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --emulator runs/photons-1",
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --simulate calogan-photons",
+    "emulators benchmark showers.h5 photons_test.h5 -o report/ --no-classifiers --no-speed",
     "emulators benchmark maps.h5 web/web_test.h5 -o report/ --max-samples 1000",
     "emulators benchmark run benchmarks/showers-smoke.toml",
 )
@@ -247,10 +254,12 @@ def benchmark(
     emulator: str | None,
     seeds: int,
     preset: str,
+    classifiers: bool,
     max_samples: int | None,
     speed: bool,
     simulate: str | None,
     seed: int,
+    cache: bool,
 ) -> None:
     """Measure how far GENERATED is from REFERENCE, each metric with its floor and error.
 
@@ -260,6 +269,7 @@ def benchmark(
 
     With run it is a suite: several emulators trained or loaded, and compared.
     """
+    from emulators.benchmarks.cache import default_folder
     from emulators.benchmarks.report import benchmark as measure
 
     if simulate is not None and not speed:
@@ -271,10 +281,12 @@ def benchmark(
         emulator=emulator,
         seeds=seeds,
         preset=preset,
+        classifiers=classifiers,
         max_samples=max_samples,
         speed=speed,
         simulate=simulate,
         seed=seed,
+        cache=default_folder() if cache else None,
         progress=True,
     )
     for line in (*record["warnings"], *(f"{v['status']}: {v['text']}" for v in record["verdict"])):

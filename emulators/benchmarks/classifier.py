@@ -21,7 +21,9 @@ from scipy.optimize import isotonic_regression
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from emulators.benchmarks.cache import remembered
 from emulators.benchmarks.classifier_networks import ResidualNetwork, dense_network
+from emulators.benchmarks.progress import tracked
 from emulators.benchmarks.showers import (
     CELL_THRESHOLD,
     Array,
@@ -238,7 +240,10 @@ def two_sample_test(
         raise ValueError(f"classes differ in size: {len(reference)} and {len(generated)}")
     if preset not in PRESETS:
         raise InputError(f"no classifier preset '{preset}'{nearest(preset, list(PRESETS))}")
-    runs = [_train(reference, generated, PRESETS[preset], seed, image) for seed in seeds]
+    runs = [
+        _train(reference, generated, PRESETS[preset], seed, image)
+        for seed in tracked(seeds, "trainings")
+    ]
     scores, labels = runs[0][2:]
     return TwoSampleTest(
         n=len(reference),
@@ -250,6 +255,7 @@ def two_sample_test(
     )
 
 
+@remembered
 def _train(
     reference: npt.NDArray[np.float32],
     generated: npt.NDArray[np.float32],

@@ -5,12 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from emulators.benchmarks.distances import measure
+from emulators.benchmarks.cache import remembered
+from emulators.benchmarks.distances import (
+    chi_squared,
+    floor_distances,
+    histogram,
+    measure,
+    quantile_edges,
+)
 from emulators.benchmarks.pair import Pair
+from emulators.benchmarks.progress import tracked
 from emulators.benchmarks.response import (
+    BINS,
     binned_response,
     deviation_floors,
-    energy_bins,
     response_deviations,
     responses,
 )
@@ -25,6 +33,8 @@ __all__ = ["HALVINGS", "RESAMPLINGS", "average_showers", "distributions"]
 
 HALVINGS = 20
 RESAMPLINGS = 100
+
+_floors = remembered(floor_distances)  # the same for every emulator
 
 
 def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
@@ -49,14 +59,13 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
     rows, halves = pair.halvings(HALVINGS, seed)
     original = calogan_observables(geometry)
     entries = []
-    for o in observable_table(geometry):
+    for o in tracked(observable_table(geometry), "observables"):
         ref, gen = found[0][o.name], found[1][o.name]
-        distances = measure(
-            gen[rows],
-            [(ref[a], ref[b]) for a, b in halves],
-            stream(seed, "bootstrap", o.name),
-            RESAMPLINGS,
-        )
+        parts = [(ref[a], ref[b]) for a, b in halves]
+        rng = stream(seed, "bootstrap", o.name)
+        distances = measure(gen[rows], parts, rng, RESAMPLINGS, floors=_floors(parts))
+        edges = quantile_edges(ref[halves[0][0]])
+        tested = chi_squared(*(histogram(x, edges) for x in (gen[rows], ref[halves[0][0]])))
         entries.append(
             asdict(o)
             | {
@@ -64,10 +73,11 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
                 "reference": {"mean": ref.mean(), "std": ref.std()},
                 "generated": {"mean": gen.mean(), "std": gen.std()},
                 "distances": {k: asdict(v) for k, v in distances.items()},
+                "chi_squared_test": asdict(tested),
                 "histogram": _histogram(ref, gen, o.log),
             }
         )
-    edges = energy_bins(energies[0])
+    edges = quantile_edges(energies[0], BINS)
     ref, gen = (responses(f, geometry, e) for f, e in zip(found, energies))
     rng = stream(seed, "bootstrap", "response")
     table = binned_response((ref, energies[0]), (gen, energies[1]), edges, rng, RESAMPLINGS)

@@ -33,7 +33,14 @@ __all__ = [
 ]
 
 INK, GREY, BLUE, BAND = "#1b1f24", "#b4b9c0", "#0072b2", "#8a9099"
-_NIGHT = {INK: "#dfe3e8", GREY: "#5b626b", BLUE: "#56b4e9", BAND: "#7d858f"}
+# blue becomes Okabe and Ito's sky blue, and what was that their yellow
+_NIGHT = {
+    INK: "#dfe3e8",
+    GREY: "#5b626b",
+    BLUE: "#56b4e9",
+    BAND: "#7d858f",
+    "#56b4e9": "#f0e442",
+}
 STYLE: Any = {
     "font.size": 10.0,
     "axes.labelsize": 10.0,

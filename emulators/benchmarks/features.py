@@ -2,7 +2,8 @@
 
 FPD and KPD follow JetNet's recipe to the last random number: the same features and seed give the
 figures that `jetnet.evaluation.fpd` and `kpd` give, so they can be set beside published ones.
-Precision, recall, density and coverage are those of the package `prdc`.
+Precision, recall, density and coverage are those of the package `prdc`.  What a report measures
+with them is in `emulators.benchmarks.measured_features`.
 
 All of them depend on n.  FPD extrapolates to infinite *resamplings* of the n samples at hand, which
 leaves the 1/n of these samples themselves; KPD draws samples twice, which adds 1/n to an estimate
@@ -14,47 +15,42 @@ FPD and KPD: Kansal et al., arXiv:2211.10295.  Precision and recall: Kynkaanniem
 arXiv:1904.06991.  Density and coverage: Naeem et al., arXiv:2002.09797.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.linalg.lapack import dpstrf
 from scipy.optimize import curve_fit
 
-from emulators.benchmarks.pair import Pair, Rows
-from emulators.benchmarks.showers import high_level_features
+from emulators.benchmarks.progress import tracked
 from emulators.errors import InputError
 from emulators.random import stream
 
 __all__ = [
+    "FEWEST_OF_FPD",
     "fpd",
     "frechet_distance",
     "half_sample_errors",
     "kernel_distance",
     "kpd",
-    "measure_features",
     "prdc",
+    "whole_frechet_distance",
 ]
 
 Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]  # how often each row counts
 
-HALVINGS = 5  # of the reference, for floors: each costs as much as the value
-HALF_SAMPLES = 10  # of both samples, for errors
-MOST = 10_000  # samples a side for precision to coverage, whose cost grows with the square
-# Below it a ball holds more than 0.5 % of the reference, and the noise of KPD reaches what the best
-# GANs of CaloChallenge have (0.001).
-FEWEST = 1_000
 # For each feature.  Below it a perfect sample's FPD grows faster than 1/n: with 20
 # features of photon showers n FPD is 7 at n = 2,000, 8 at 1,000 and 14 at 500.
 FEWEST_OF_FPD = 50
 
 # JetNet's; published figures know no others.
 _POINTS, _RESAMPLINGS, _BATCHES = 10, 20, 10
-# CaloChallenge's: smallest and largest resampling of FPD, batch of KPD.  Where n is below the
-# largest, all are scaled with n.
-_SMALLEST, _LARGEST, _BATCH = 10_000, 50_000, 10_000
-_ENTRIES = 1 << 20  # of a block of a kernel matrix
+_ENTRIES = 1 << 20  # of a block of a matrix of all pairs
+_COLUMNS = 1 << 10  # of it that are made at once, where rows are wide
+_EQUAL = 2e-13  # squared distance over squared length that double precision cannot tell from none
 
 
 def frechet_distance(
@@ -71,15 +67,23 @@ def frechet_distance(
     covariance_a, covariance_b
         Shape ``(features, features)``; they may be singular.
     """
+    return _distance(mean_a, _root(covariance_a), mean_b, _root(covariance_b))
+
+
+def _root(covariance: Array) -> Array:
+    """Return S of as many columns as the covariance S S^T has ranks (pivoted Cholesky)."""
+    found, pivots, rank, _ = dpstrf(covariance, tol=0.0, lower=1)
+    root = np.empty((len(found), rank))
+    root[pivots - 1] = np.tril(found)[:, :rank]
+    return root
+
+
+def _distance(mean_a: Array, root_a: Array, mean_b: Array, root_b: Array) -> float:
     # With C = S S^T the trace of the root is the sum of the singular values of S_a^T S_b: that
     # takes no root of a rounding error where features are nearly collinear, as E_inc and E_tot are.
-    roots = []
-    for covariance in (covariance_a, covariance_b):
-        variances, axes = np.linalg.eigh(covariance)
-        roots.append(axes * np.sqrt(np.maximum(variances, 0)))
-    overlap = np.linalg.svd(roots[0].T @ roots[1], compute_uv=False).sum()
+    overlap = np.linalg.svd(root_a.T @ root_b, compute_uv=False).sum()
     shift = mean_a - mean_b
-    return float(shift @ shift + np.trace(covariance_a) + np.trace(covariance_b) - 2 * overlap)
+    return float(shift @ shift + (root_a**2).sum() + (root_b**2).sum() - 2 * overlap)
 
 
 def fpd(
@@ -116,7 +120,7 @@ def fpd(
     InputError
         The arrays are not two samples of the same features, or hold NaN.
     """
-    a, b = _normalised(*_two_samples(reference, generated))
+    a, b = _normalised(reference, generated)
     if not 2 <= min_samples < max_samples:
         raise InputError(
             f"FPD of resamplings of {min_samples} to {max_samples} samples: the line in 1/size "
@@ -125,7 +129,10 @@ def fpd(
     sizes = (1 / np.linspace(1 / min_samples, 1 / max_samples, _POINTS)).astype(np.int32)
     # the generator and the order of its draws are part of the recipe
     rng = np.random.default_rng(seed)
-    values = [np.mean([_resampled(a, b, int(n), rng) for _ in range(_RESAMPLINGS)]) for n in sizes]
+    values = []
+    for n in sizes:
+        drawn = ((_resampled(a, n, rng), _resampled(b, n, rng)) for _ in range(_RESAMPLINGS))
+        values.append(np.mean([_frechet_of(a, counts[0], b, counts[1]) for counts in drawn]))
     found, covariance = curve_fit(_line, 1 / sizes, values, bounds=([0, 0], [np.inf, np.inf]))
     return float(found[0]), float(np.sqrt(covariance[0, 0]))
 
@@ -134,10 +141,40 @@ def _line(x: Array, intercept: float, slope: float) -> Array:
     return intercept + slope * x
 
 
-def _resampled(a: Array, b: Array, size: int, rng: np.random.Generator) -> float:
-    rows = [rng.choice(len(sample), size=size) for sample in (a, b)]
-    drawn = a[rows[0]], b[rows[1]]
-    return frechet_distance(*(f for s in drawn for f in (s.mean(0), np.cov(s, rowvar=False))))
+def _resampled(sample: Array, size: int, rng: np.random.Generator) -> Counts:
+    """Return how often each row is drawn: a resampling repeats rows, so fewer are multiplied."""
+    return np.bincount(rng.choice(len(sample), size=size), minlength=len(sample))
+
+
+def _frechet_of(a: Array, counts_a: Counts, b: Array, counts_b: Counts) -> float:
+    return _distance(*_gaussian(a, counts_a), *_gaussian(b, counts_b))
+
+
+def _gaussian(sample: Array, counts: Counts) -> tuple[Array, Array]:
+    """Return mean and root of the covariance of a sample whose rows count so often each."""
+    used = np.flatnonzero(counts)
+    weights, rows = counts[used], sample[used]
+    size = int(weights.sum())
+    mean = weights @ rows / size
+    rows -= mean
+    rows *= np.sqrt(weights / (size - 1))[:, None]
+    return mean, rows.T if len(rows) <= rows.shape[1] else _root(rows.T @ rows)
+
+
+def whole_frechet_distance(reference: npt.ArrayLike, generated: npt.ArrayLike) -> float:
+    """Return the Frechet distance of two samples as they are, of features as `fpd` divides them.
+
+    This is where the Frechet distances of ever larger resamplings end, so the value of `fpd` but
+    for the noise of its resamplings and of its line, in a two hundredth of the time: it varies from
+    sample to sample as that does.
+
+    Parameters
+    ----------
+    reference, generated
+        Shapes ``(n, features)`` and ``(m, features)``.
+    """
+    a, b = _normalised(reference, generated)
+    return _frechet_of(a, np.ones(len(a), np.int64), b, np.ones(len(b), np.int64))
 
 
 def kernel_distance(a: Array, b: Array) -> float:
@@ -149,35 +186,68 @@ def kernel_distance(a: Array, b: Array) -> float:
         Shapes ``(n, d)`` and ``(m, d)``.  The result may be negative, as unbiased estimates of 0
         are.
     """
-    n, m = len(a), len(b)
-    own = (_kernel_sum(a, a) - _diagonal_sum(a)) / (n * (n - 1))
-    other = (_kernel_sum(b, b) - _diagonal_sum(b)) / (m * (m - 1))
-    return float(own + other - 2 * _kernel_sum(a, b) / (n * m))
+    return _kernel_distance(a, np.ones(len(a), np.int64), b, np.ones(len(b), np.int64))
 
 
-def _kernel_sum(a: Array, b: Array) -> float:
-    """Sum the kernel over all pairs, block by block; half of them if it is one sample."""
-    rows = max(1, _ENTRIES // len(b))
-    total, same = 0.0, a is b
-    for first in range(0, len(a), rows):
-        last = min(first + rows, len(a))
-        total += _kernel(a[first:last], b[first:last] if same else b).sum()
-        if same:
-            total += 2 * _kernel(a[first:last], b[last:]).sum()
-    return total
+def _kernel_distance(a: Array, counts_a: Counts, b: Array, counts_b: Counts) -> float:
+    """Return that of samples whose rows count so often each, 0 times among them."""
+    d, sizes, own, scaled = a.shape[1], [], [], []
+    for sample, counts in ((a, counts_a), (b, counts_b)):
+        used = np.flatnonzero(counts)
+        weights, rows = counts[used], sample[used]
+        same = weights @ ((rows**2).sum(1) / d + 1) ** 4  # of each row with itself
+        sizes.append(int(weights.sum()))
+        own.append(same)
+        # the fourth power makes of these the weights of a pair
+        rows = np.column_stack([rows / np.sqrt(d), np.ones(len(rows))])
+        scaled.append(rows * weights[:, None] ** 0.25)
+    x, y = scaled
+    pairs = x.shape[1] * (x.shape[1] + 1) // 2
+    # of two ways to the same sums, the one with fewer operations
+    by_moments = 2 * pairs**2 < (len(x) + len(y)) * (2 * x.shape[1] + 10)
+    xx, yy, xy = (_by_moments if by_moments else _by_products)(x, y)
+    n, m = sizes
+    found = (xx - own[0]) / (n * (n - 1)) + (yy - own[1]) / (m * (m - 1)) - 2 * xy / (n * m)
+    return float(found)
 
 
-def _kernel(a: Array, b: Array) -> Array:
-    kernel = a @ b.T
-    kernel /= a.shape[1]
-    kernel += 1
-    kernel *= kernel
-    kernel *= kernel
-    return kernel
+def _by_products(x: Array, y: Array) -> tuple[float, float, float]:
+    """Sum ``(x.y)^4`` over all pairs of x, of y, and of both; in blocks."""
+
+    def total(first: Array, second: Array) -> float:
+        product = first @ second.T
+        product *= product
+        return float(np.vdot(product, product))
+
+    def own(z: Array) -> float:
+        found, rows = 0.0, max(1, _ENTRIES // len(z))
+        for i in range(0, len(z), rows):
+            part = z[i : i + rows]
+            found += total(part, part) + 2 * total(part, z[i + rows :])
+        return found
+
+    rows = max(1, _ENTRIES // len(y))
+    return own(x), own(y), sum(total(x[i : i + rows], y) for i in range(0, len(x), rows))
 
 
-def _diagonal_sum(a: Array) -> float:
-    return float((((a * a).sum(1) / a.shape[1] + 1) ** 4).sum())
+def _by_moments(x: Array, y: Array) -> tuple[float, float, float]:
+    """Sum the same by ``(x.y)^4 = <p(x) p(x)^T, p(y) p(y)^T>``, p(x) being products of two of x."""
+    i, j = np.triu_indices(x.shape[1])
+    weight = np.where(i == j, 1.0, np.sqrt(2))
+    rows = max(1, _ENTRIES // len(i))
+
+    def moments(z: Array) -> Array:
+        found = np.zeros((len(i), len(i)))
+        for first in range(0, len(z), rows):
+            columns = np.ascontiguousarray(z[first : first + rows].T)
+            products = columns[i]
+            products *= columns[j]
+            products *= weight[:, None]
+            found += products @ products.T
+        return found
+
+    a, b = moments(x), moments(y)
+    return float(np.vdot(a, a)), float(np.vdot(b, b)), float(np.vdot(a, b))
 
 
 def kpd(
@@ -207,14 +277,14 @@ def kpd(
     InputError
         The arrays are not two samples of the same features, or hold NaN.
     """
-    a, b = _normalised(*_two_samples(reference, generated))
+    a, b = _normalised(reference, generated)
     if batch_size < 2:
         raise InputError(f"KPD of batches of {batch_size} samples: 2 or more are needed")
     values = []
     for k in range(_BATCHES):
         rng = np.random.default_rng(seed + 1000 * k)
-        rows = [rng.choice(len(sample), size=batch_size) for sample in (a, b)]
-        values.append(kernel_distance(a[rows[0]], b[rows[1]]))
+        counts = _resampled(a, batch_size, rng), _resampled(b, batch_size, rng)
+        values.append(_kernel_distance(a, counts[0], b, counts[1]))
     low, high = np.percentile(values, (16.275, 83.725))
     return float(np.median(values)), float(high - low) / 2
 
@@ -229,7 +299,7 @@ def prdc(reference: npt.ArrayLike, generated: npt.ArrayLike, k: int = 5) -> dict
     ----------
     reference, generated
         Shapes ``(n, features)`` and ``(m, features)``, of features whose Euclidean distance means
-        something.  Computed in float32 from differences, so that equal rows have distance 0.
+        something.
     k
         Which neighbour.
 
@@ -257,18 +327,19 @@ def prdc(reference: npt.ArrayLike, generated: npt.ArrayLike, k: int = 5) -> dict
             f"{k} nearest neighbours among {len(found[0])} reference and {len(found[1])} generated "
             "samples: each sample needs 1 neighbour or more, and more samples than neighbours"
         )
-    ref, gen = (torch.from_numpy(x.astype(np.float32)) for x in found)
+    centre = found[0].mean(0)  # lengths far above the distances would cost digits
+    ref, gen = (torch.from_numpy(x - centre) for x in found)
     radii, generated_radii = _radii(ref, k), _radii(gen, k)
     precise = torch.zeros(len(gen), dtype=torch.bool)
     recalled = covered = inside = 0
     rows = max(1, 4 * _ENTRIES // len(gen))
     for first in range(0, len(ref), rows):
-        distances = _distances(ref[first : first + rows], gen)
-        within = distances < radii[first : first + rows, None]
+        squares = _squares(ref[first : first + rows], gen)
+        within = squares < radii[first : first + rows, None]
         precise |= within.any(0)
         inside += int(within.count_nonzero())
         covered += int(within.any(1).count_nonzero())
-        recalled += int((distances < generated_radii).any(1).count_nonzero())
+        recalled += int((squares < generated_radii).any(1).count_nonzero())
     return {
         "precision": int(precise.count_nonzero()) / len(gen),
         "recall": recalled / len(ref),
@@ -278,115 +349,31 @@ def prdc(reference: npt.ArrayLike, generated: npt.ArrayLike, k: int = 5) -> dict
 
 
 def _radii(sample: torch.Tensor, k: int) -> torch.Tensor:
-    """Return the distance of each sample to its k-th neighbour; the nearest is itself, at 0."""
+    """Return the squared distance of each sample to its k-th neighbour; the nearest is itself."""
     rows = max(1, 4 * _ENTRIES // len(sample))
     nearest = [
-        _distances(sample[i : i + rows], sample).topk(k + 1, 1, largest=False).values.amax(1)
+        _squares(sample[i : i + rows], sample).topk(k + 1, 1, largest=False).values.amax(1)
         for i in range(0, len(sample), rows)
     ]
-    return torch.cat(nearest)
+    radii = torch.cat(nearest)
+    # nothing lies in the ball of a sample that equals its k nearest
+    radii[radii <= _EQUAL * (sample.double() ** 2).sum(1)] = -torch.inf
+    return radii
 
 
-def _distances(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    # not from scalar products: their rounding would put equal rows apart
-    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+def _squares(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return squared distances of all pairs, ``(len(a), len(b))`` in single precision.
 
-
-def _two_samples(reference: npt.ArrayLike, generated: npt.ArrayLike) -> tuple[Array, Array]:
-    a, b = np.asarray(reference, np.float64), np.asarray(generated, np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in (*a.shape, *b.shape):
-        raise InputError(
-            f"reference features of shape {a.shape} and generated ones of shape {b.shape}: both "
-            "must be (samples, features), with the same features"
-        )
-    for name, x in (("reference", a), ("generated", b)):
-        if bad := int((~np.isfinite(x).all(1)).sum()):
-            raise InputError(
-                f"{name} features: {bad} of {len(x)} samples hold NaN or infinity; leave them out "
-                "or see where they come from"
-            )
-    return a, b
-
-
-def _normalised(reference: Array, generated: Array) -> tuple[Array, Array]:
-    largest = np.abs(reference).max(0)
-    largest[largest == 0] = 1
-    return reference / largest, generated / largest
-
-
-def measure_features(pair: Pair, seed: int) -> dict[str, Any]:
-    """Measure the distances of generated and reference showers in CaloChallenge's features.
-
-    Value and floor are between samples of one size, as for all distances of the report: generated
-    against a half of the reference, the other half against it.
-
-    Parameters
-    ----------
-    pair
-        The showers.
-    seed
-        Of halvings and half samples.  The resamplings of FPD and KPD have JetNet's own seed, 42.
-
-    Returns
-    -------
-    The record's entry ``features``: for ``fpd``, ``kpd``, ``precision``, ``recall``, ``density``,
-    ``coverage`` each ``value``, ``error`` (standard deviation over random halves of both samples,
-    which is that of the whole where the samples differ clearly, and up to twice that where they do
-    not), ``floor`` and ``floor_error`` (mean and standard deviation over halvings of the
-    reference), ``n`` and ``too_small``: None, or why this n is too small to mean anything.
+    From scalar products in double precision: rounded to single, what is equally far is so again.
     """
-    ref, gen = (
-        high_level_features(found, pair.geometry, e).astype(np.float64)
-        for found, e in zip(pair.observables, pair.energies)
-    )
-    rows, halves = pair.halvings(HALVINGS, seed)
-    gen = gen[rows]
-    # Euclidean distances need features of one scale; one that the reference has constant stays.
-    width = np.where(np.ptp(ref, 0) > 0, ref.std(0), 1.0)
-    fewer = [(a[:MOST], b[:MOST]) for a, b in halves]
-    found = (
-        _measure(_fpd_of_all, ref, gen, halves, seed)
-        | _measure(_kpd_of_all, ref, gen, halves, seed)
-        | _measure(prdc, ref / width, gen[:MOST] / width, fewer, seed)
-    )
-    for name in ("fpd", "kpd"):
-        found[name]["recipe_error"] = found.pop(f"{name}_recipe_error")["value"]
-    for name, entry in found.items():
-        n, needed = entry["n"], FEWEST_OF_FPD * ref.shape[1] if name == "fpd" else FEWEST
-        entry["too_small"] = f"{n:,}, but {needed:,} are needed" if n < needed else None
-    smallest, largest, batch = _sizes(len(gen))
-    return {
-        "features": f"CaloChallenge's {ref.shape[1]} high-level features; FPD and KPD divide them "
-        "by the largest absolute value of the reference, the others by its standard deviation",
-        "halvings": HALVINGS,
-        "half_samples": HALF_SAMPLES,
-        "fpd_sizes": [smallest, largest],
-        "kpd_batch_size": batch,
-        **found,
-    }
-
-
-def _measure(
-    function: Callable[[Array, Array], Mapping[str, float]],
-    reference: Array,
-    generated: Array,
-    halves: Sequence[tuple[Rows, Rows]],
-    seed: int,
-) -> dict[str, dict[str, Any]]:
-    first = reference[halves[0][0]]
-    values = function(first, generated)
-    floors = [function(reference[a], reference[b]) for a, b in halves]
-    errors = half_sample_errors(function, first, generated, HALF_SAMPLES, seed, "half samples")
-    return {
-        name: {
-            "value": values[name],
-            "error": errors[name],
-            "floor": float(np.mean([f[name] for f in floors])),
-            "floor_error": float(np.std([f[name] for f in floors], ddof=1)),
-            "n": len(generated),
-        }
-        for name in values
-    }
+    found = torch.empty(len(a), len(b))
+    left = a.double()
+    left = torch.cat([-2 * left, (left**2).sum(1, keepdim=True), torch.ones(len(a), 1)], 1)
+    for first in range(0, len(b), _COLUMNS):
+        right = b[first : first + _COLUMNS].double()
+        ends = torch.ones(len(right), 1), (right**2).sum(1, keepdim=True)
+        found[:, first : first + _COLUMNS] = left @ torch.cat([right, *ends], 1).T
+    return found
 
 
 def half_sample_errors(
@@ -414,23 +401,34 @@ def half_sample_errors(
         Of the random numbers, see `emulators.random.stream`.
     """
     drawn = []
-    for k in range(count):
+    for k in tracked(range(count), "errors"):
         rng = stream(seed, *address, k)
         drawn.append(function(*(s[rng.permutation(len(s))[: len(s) // 2]] for s in (a, b))))
     return {name: float(np.std([d[name] for d in drawn], ddof=1)) for name in drawn[0]}
 
 
-def _sizes(n: int) -> tuple[int, int, int]:
-    """Return smallest and largest resampling of FPD, and KPD's batch, for n samples a side."""
-    return min(_SMALLEST, n // 5), min(_LARGEST, n), min(_BATCH, n // 5)
+def _two_samples(
+    reference: npt.ArrayLike, generated: npt.ArrayLike
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    a, b = np.asarray(reference), np.asarray(generated)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in (*a.shape, *b.shape):
+        raise InputError(
+            f"reference features of shape {a.shape} and generated ones of shape {b.shape}: both "
+            "must be (samples, features), with the same features"
+        )
+    for name, x in (("reference", a), ("generated", b)):
+        if bad := int((~np.isfinite(x).all(1)).sum()):
+            raise InputError(
+                f"{name} features: {bad} of {len(x)} samples hold NaN or infinity; leave them out "
+                "or see where they come from"
+            )
+    return a, b
 
 
-def _fpd_of_all(reference: Array, generated: Array) -> dict[str, float]:
-    smallest, largest, _ = _sizes(len(reference))
-    found = fpd(reference, generated, min_samples=smallest, max_samples=largest)
-    return dict(zip(("fpd", "fpd_recipe_error"), found))
-
-
-def _kpd_of_all(reference: Array, generated: Array) -> dict[str, float]:
-    found = kpd(reference, generated, batch_size=_sizes(len(reference))[2])
-    return dict(zip(("kpd", "kpd_recipe_error"), found))
+def _normalised(reference: npt.ArrayLike, generated: npt.ArrayLike) -> tuple[Array, Array]:
+    a, b = (x.astype(np.float64) for x in _two_samples(reference, generated))
+    largest = np.abs(a).max(0)
+    largest[largest == 0] = 1
+    a /= largest
+    b /= largest
+    return a, b

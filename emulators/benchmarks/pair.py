@@ -6,7 +6,8 @@ their own, `emulators.benchmarks.field_report.pair`.
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class Pair:
     ``paired`` says that shower i of one and shower i of the other have the same incident energy, as
     when the emulator was given the reference's; then they stay together in every subset.
     ``trained`` are showers of the reference file that the training saw, none of them among the
-    reference and not more than it has; empty where the file has none, or does not say.
+    reference and not more than it has; empty where the file has none, or does not say.  ``rows``
+    says which rows of their files ``generated`` and ``reference`` are.
     """
 
     generated: Samples
@@ -56,6 +58,7 @@ class Pair:
     energy_p_value: float  # Kolmogorov-Smirnov, of the incident energies
     warnings: tuple[str, ...]
     files: dict[str, dict[str, Any]]
+    rows: Mapping[str, Rows] = field(default_factory=dict)
 
     @property
     def energies(self) -> tuple[Array, Array]:
@@ -149,6 +152,7 @@ def load_pair(
             "generated": file_facts(data["generated"], len(samples["generated"])),
             "reference": file_facts(data["reference"], len(samples["reference"]), seen),
         },
+        rows=rows,
     )
 
 

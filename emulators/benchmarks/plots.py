@@ -83,7 +83,7 @@ def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
     top.errorbar(centres, gen, error["generated"], fmt="none", ecolor=BLUE, elinewidth=0.9)
     band(top, edges, ref - error["reference"], ref + error["reference"], "statistical error")
     top.set_ylim(0, 1.25 * max(ref.max(), gen.max(), 1e-9))
-    top.set_ylabel("showers / bin")
+    top.set_ylabel("share of showers")
     if entry["group"] in ("position", "width") or entry["name"] == "energy_response":
         top.set_yscale("log")  # a core and tails that matter
         lowest = 0.5 / max(sum(histogram["reference"]), 1)
@@ -278,7 +278,7 @@ def classifier_curves(classifiers: Mapping[str, Mapping[str, Any]], one: str = "
             below.set_xlim(0, 1)
             below.set_ylim(0, 1)
             below.set_aspect("equal")
-        axes[0, 0].set_ylabel(f"{one}s / bin")
+        axes[0, 0].set_ylabel(f"share of {one}s")
         axes[0, 0].legend()
         axes[1, 0].set_ylabel(f"reference {one}s accepted")
         axes[1, 0].legend(loc="upper left")

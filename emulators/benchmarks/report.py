@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from emulators import __version__
 from emulators.benchmarks import tables
+from emulators.benchmarks.cache import keeping
 from emulators.benchmarks.calochallenge.figures import (
     CHALLENGES,
     measure_challenge,
@@ -38,14 +39,18 @@ from emulators.benchmarks.distributions import (
     average_showers,
     distributions,
 )
-from emulators.benchmarks.features import measure_features
 from emulators.benchmarks.field_report import page as field_page
 from emulators.benchmarks.field_report import tables as field_tables
 from emulators.benchmarks.field_report.pair import FieldPair, load_fields
 from emulators.benchmarks.field_report.report import measure_fields
 from emulators.benchmarks.field_report.verdict import FieldThresholds, judge_fields
+from emulators.benchmarks.joint.conditional import measure_conditional
+from emulators.benchmarks.joint.correlations import measure_correlations
+from emulators.benchmarks.joint.critic import measure_critic
+from emulators.benchmarks.measured_features import measure_features
 from emulators.benchmarks.page import html
 from emulators.benchmarks.pair import Pair, load_pair
+from emulators.benchmarks.progress import showing, tracked
 from emulators.benchmarks.showers import CELL_THRESHOLD
 from emulators.benchmarks.speed.throughput import machine
 from emulators.benchmarks.speed.timing import measure_speed, plan_simulation, untimed
@@ -78,6 +83,7 @@ def benchmark(
     speed: bool = True,
     simulate: str | Path | None = None,
     seed: int = 0,
+    cache: str | Path | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Measure how far generated showers or fields are from a reference, and write the report.
@@ -111,8 +117,12 @@ def benchmark(
         the reference file records.
     seed
         Seed of all that is drawn: order, halves, bootstrap, classifiers.
+    cache
+        Folder in which distances and trained classifiers' scores are kept, and looked for, by the
+        hash of all that they depend on: a second report on one reference finds its floors there.
+        None: all is measured.
     progress
-        Show a progress bar on a terminal.
+        Show progress bars on a terminal.
 
     Returns
     -------
@@ -144,7 +154,10 @@ def benchmark(
     if speed and (subject or simulate):
         simulation = plan_simulation(pair, reference, simulate, seed)
 
-    with tqdm(total=9, desc="benchmark", disable=None if progress else True) as bar:
+    with (
+        showing(progress),
+        tqdm(total=9, desc="benchmark", disable=None if progress else True) as bar,
+    ):
         record: dict[str, Any] = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -166,7 +179,11 @@ def benchmark(
             "versions": {"emulators": __version__, "python": sys.version.split()[0]}
             | {name: version(name) for name in ("torch", "numpy", "scipy", "h5py", "matplotlib")},
         }
-        record |= kind.measure(pair, record["settings"], classifiers, bar.update)
+        folder = None if cache is None else Path(cache)
+        with keeping(folder, record["machine"], record["versions"]) as taken:
+            record |= kind.measure(pair, record["settings"], classifiers, bar.update)
+        if taken:
+            log.info("%s: %d results were measured before, and taken from there", cache, len(taken))
         if simulation:
             record["throughput"] = measure_speed(
                 subject, why_not, pair, reference, simulation, seed
@@ -207,14 +224,18 @@ def _measure_showers(
         **distributions(pair, seed, settings["thresholds"]["deviation"]),
     }
     done()
+    record["conditional"] = measure_conditional(pair, seed)
+    record["correlations"] = measure_correlations(pair, seed)
+    record["critic"] = measure_critic(pair, seed)
     record["average_shower"] = average_showers(pair)
     record["diagnosis"] = diagnose(pair, seed)
-    record["features"] = measure_features(pair, seed)
     done()
     if settings["preset"] in CHALLENGES:
         return record | measure_challenge(pair, settings, classifiers, done)
+    record["features"] = measure_features(pair, seed)
+    done()
     record["classifiers"] = {}
-    for name in DEFAULT_VIEWS if classifiers else ():
+    for name in tracked(DEFAULT_VIEWS if classifiers else (), "classifiers"):
         record["classifiers"][name] = classify_showers(
             pair, name, settings["preset"], settings["classifier_seeds"], seed
         )

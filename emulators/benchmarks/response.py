@@ -1,4 +1,8 @@
-"""Energy of each layer against incident energy: mean and width in bins, emulator over reference."""
+"""Energy of each layer against incident energy: mean and width in bins, emulator over reference.
+
+Bins of incident energy, and of any other condition, hold equally much of the reference:
+`distances.quantile_edges`, up to `BINS` of them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,25 +15,24 @@ from emulators.benchmarks.showers import Array
 from emulators.data.spec import MEV_PER_GEV, ShowerGeometry
 
 __all__ = [
+    "BINS",
+    "MINIMUM",
     "BinnedResponse",
+    "bin_numbers",
     "binned_response",
     "deviation_floors",
-    "energy_bins",
     "response_deviations",
     "responses",
 ]
 
+BINS = 10
 MINIMUM = 20  # showers of either sample below which a bin is left empty
 
 
-def energy_bins(incident_energy: npt.NDArray[np.floating], bins: int = 10) -> Array:
-    """Return edges of logarithmic bins that hold every incident energy, GeV."""
-    low, high = (float(f(incident_energy)) for f in (np.min, np.max))
-    if high < 1.001 * low:  # one energy only
-        return np.array([low, np.nextafter(high, np.inf)])
-    edges = np.geomspace(low, high, bins + 1)
-    edges[0], edges[-1] = low, np.nextafter(high, np.inf)
-    return edges
+def bin_numbers(values: npt.ArrayLike, edges: Array) -> npt.NDArray[np.int64]:
+    """Return in which bin each value is, ``[edge, next edge)``; -1 outside of all."""
+    where = np.searchsorted(edges, values, side="right") - 1
+    return np.where(where < len(edges) - 1, where, -1)
 
 
 def responses(
@@ -170,9 +173,8 @@ def deviation_floors(
 def _moments(x: Array, energy: Array, edges: Array) -> tuple[npt.NDArray[np.int64], Array, Array]:
     """Return counts ``(bins,)``, means and standard deviations ``(columns, bins)``."""
     bins = len(edges) - 1
-    where = np.searchsorted(edges, energy, side="right") - 1
-    inside = (where >= 0) & (where < bins)
-    where, x = where[inside], x[inside]
+    where = bin_numbers(energy, edges)
+    where, x = where[where >= 0], x[where >= 0]
     counts = np.bincount(where, minlength=bins)
     safe = np.where(counts < MINIMUM, np.nan, counts)
     means = np.stack([np.bincount(where, column, minlength=bins) / safe for column in x.T])

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from emulators.benchmarks.diagnosis.tables import diagnosis_part
+from emulators.benchmarks.joint.tables import joint_parts, joint_rows
 from emulators.benchmarks.speed.tables import throughput_parts
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LAYER_NOTE",
     "NOTE",
     "OBSERVABLE_HEADINGS",
+    "OBSERVABLE_NOTE",
     "STATUS",
     "Part",
     "classifier_rows",
@@ -58,6 +60,7 @@ def headline(record: Mapping[str, Any]) -> list[list[str]]:
         ("separation_power", "separation power, mean of observables"),
         ("wasserstein", "Wasserstein / reference's width, mean"),
         ("kolmogorov_smirnov", "Kolmogorov-Smirnov, mean of observables"),
+        ("chi_squared", "χ² / degrees of freedom, mean of observables"),
     ):
         # a mean of correlated numbers: its error is at most the mean of theirs
         found = [
@@ -69,7 +72,7 @@ def headline(record: Mapping[str, Any]) -> list[list[str]]:
             for k in ("value", "error", "floor", "floor_error")
         ]
         rows.append([what, *(f"{x:.4f}" for x in means), f"{found[0][0]['n']:,}"])
-    return rows + feature_rows(record)
+    return rows + joint_rows(record) + feature_rows(record)
 
 
 def feature_rows(record: Mapping[str, Any]) -> list[list[str]]:
@@ -122,10 +125,10 @@ def observable_rows(record: Mapping[str, Any]) -> list[list[str]]:
     for o in record["observables"]:
         row = [o["name"], o["unit"] or "1"]
         row += [with_error(o[k]["mean"], o[k]["std"]) for k in ("reference", "generated")]
-        for key in ("separation_power", "wasserstein", "kolmogorov_smirnov"):
+        for key in ("separation_power", "wasserstein", "kolmogorov_smirnov", "chi_squared"):
             m = o["distances"][key]
             row += [with_error(m["value"], m["error"]), short(m["floor"])]
-        rows.append(row)
+        rows.append([*row, f"{o['chi_squared_test']['p_value']:.2g}"])
     return rows
 
 
@@ -193,6 +196,17 @@ OBSERVABLE_HEADINGS = (
     "floor",
     "KS",
     "floor",
+    "χ² / dof",
+    "floor",
+    "p",
+)
+
+OBSERVABLE_NOTE = (
+    "Separation power in up to 50 bins that hold equally much of the reference, under- and "
+    "overflow counted. Wasserstein distance in the unit of the observable (1: it has none). KS: "
+    "Kolmogorov-Smirnov. χ² / dof: two-sample chi-squared of the same histograms, neighbouring "
+    "bins merged until 5 of either sample are expected, over the bins less one; p is the chance "
+    "of one as large where nothing differs. Each floor belongs to the column before it."
 )
 
 
@@ -204,7 +218,12 @@ def shower_facts(record: Mapping[str, Any]) -> list[list[str]]:
         if paired
         else f"drawn separately; Kolmogorov-Smirnov p = {record['energies']['p_value']:.2g}"
     )
-    return facts(record, [["incident energies", energies], ["geometry", record["geometry"]]])
+    critic = record["critic"]
+    words = f"{critic['network']}; sha256 of its weights {critic['sha256']}"
+    if small := critic["frechet_distance"]["too_small"]:
+        words = f"not trained: n = {small}"
+    own = [["incident energies", energies], ["geometry", record["geometry"]], ["critic", words]]
+    return facts(record, own)
 
 
 def facts(record: Mapping[str, Any], own: Sequence[list[str]]) -> list[list[str]]:
@@ -274,7 +293,8 @@ def markdown(record: Mapping[str, Any], own: Sequence[Part] = ()) -> str:
             diagnosis_part(record),
             *own,
             *throughput_parts(record),
-            ("Observables", OBSERVABLE_HEADINGS, observable_rows(record), ""),
+            ("Observables", OBSERVABLE_HEADINGS, observable_rows(record), OBSERVABLE_NOTE),
+            *joint_parts(record),
             ("Layer energies", LAYER_HEADINGS, layer_rows(record), LAYER_NOTE),
             ("What was compared", ("what", "value"), shower_facts(record), ""),
         ],
@@ -298,8 +318,10 @@ NOTE = (
     "The floor is the same metric between two disjoint halves of the reference: the best value "
     "that can be measured. Distances shrink and AUCs grow with n, so compare at equal n. Errors "
     "are standard deviations: of distances and deviations over bootstrap resamplings, of "
-    "classifiers over seeds (of one training); of means over observables, the mean of their "
-    "errors, as if all were correlated; of FPD to coverage over random halves of both samples. "
-    "FPD and KPD follow JetNet's recipe with sizes that fit n; below 50,000 showers a side compare "
-    "them with their floor, not with published figures."
+    "classifiers over seeds (of one training); of means over observables or bins, the mean of "
+    "their errors, as if all were correlated; of FPD to coverage, and of the critic's features, "
+    "over random halves of both samples. χ² / degrees of freedom is 1 for a perfect emulator; "
+    "rank correlations are Spearman's; the critic is a network that was trained on showers of the "
+    "reference alone. FPD and KPD follow JetNet's recipe with sizes that fit n; below 50,000 "
+    "showers a side compare them with their floor, not with published figures."
 )

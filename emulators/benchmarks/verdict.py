@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Thresholds", "judge"]
+import numpy as np
+import numpy.typing as npt
+
+from emulators.benchmarks.joint.tables import cells
+
+__all__ = ["Thresholds", "beyond", "judge"]
+
+Numbers = npt.NDArray[np.float64]
 
 # What a fault may be the mere consequence of.
 _CAUSES = {
@@ -20,6 +27,9 @@ _CAUSES = {
 # Standard errors beyond a limit that are no chance: there are dozens of bins, with long tails.
 _CLEAR = 4.0
 
+# That chi-squared tells any observable of a report apart, where none differs.
+_CHANCE = 0.01
+
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -33,11 +43,22 @@ class Thresholds:
         Largest relative deviation of a layer's mean or width in a bin of incident energy.
     separation
         Largest excess of an observable's separation power over its floor.
+    correlation
+        Largest difference of a rank correlation of two observables.
+    conditional
+        Largest excess of an observable's Wasserstein distance over its floor in a bin of a
+        condition, in units of the reference's width there.
+    critic
+        Largest excess of the Frechet distance in the critic's features, in squared widths: 0.01
+        is a shift of every feature by a tenth of its width.
     """
 
     auc: float = 0.80
     deviation: float = 0.02
     separation: float = 0.01
+    correlation: float = 0.05
+    conditional: float = 0.1
+    critic: float = 0.01
 
 
 def judge(record: Mapping[str, Any], thresholds: Thresholds) -> list[dict[str, str]]:
@@ -51,6 +72,9 @@ def judge(record: Mapping[str, Any], thresholds: Thresholds) -> list[dict[str, s
         cells = [c for c in table["rows"] if c["layer"] == "total"]
         lines.append(_deviations(what, cells, moment, thresholds))
     lines.append(_observables(record["observables"], thresholds))
+    lines += _conditional(record, thresholds)
+    lines.append(_correlations(record["correlations"], thresholds))
+    lines.append(_critic(record["critic"], thresholds))
     return lines + _faults(record["diagnosis"])
 
 
@@ -124,12 +148,13 @@ def _observables(found: Sequence[Mapping[str, Any]], thresholds: Thresholds) -> 
         ):
             failing.append((excess, entry["name"], s))
     n = len(found)
+    told = _told_apart(found)
     if not failing:
         return _line(
             "good",
             "distributions",
             f"The separation power of all {n} observables stays within {thresholds.separation:g} "
-            "of its floor, or within three standard errors.",
+            f"of its floor, or within three standard errors. {told}",
         )
     failing.sort(reverse=True)
     names = ", ".join(
@@ -140,8 +165,106 @@ def _observables(found: Sequence[Mapping[str, Any]], thresholds: Thresholds) -> 
         "poor",
         "distributions",
         f"{n - len(failing)} of {n} observables have a separation power within "
-        f"{thresholds.separation:g} of their floor; the others are led by {names}{more}.",
+        f"{thresholds.separation:g} of their floor; the others are led by {names}{more}. {told}",
     )
+
+
+def _told_apart(found: Sequence[Mapping[str, Any]]) -> str:
+    """Say what chi-squared finds; it has no limit of its own, as it grows with n."""
+    limit = _CHANCE / len(found)
+    told = [o for o in found if o["chi_squared_test"]["p_value"] < limit]
+    n = f"{found[0]['distances']['chi_squared']['n']:,}"
+    if not told:
+        return f"Chi-squared tells none of them apart at n = {n} (p < {limit:.1g})."
+    worst = max(told, key=lambda o: o["distances"]["chi_squared"]["value"])
+    m = worst["distances"]["chi_squared"]
+    return (
+        f"Chi-squared tells {len(told)} of them apart at n = {n} (p < {limit:.1g}), most clearly "
+        f"{worst['name']}: {m['value']:.1f} a degree of freedom, floor {m['floor']:.1f}."
+    )
+
+
+def _conditional(record: Mapping[str, Any], thresholds: Thresholds) -> list[dict[str, str]]:
+    """Judge the distances in bins of each condition; nothing where none varies."""
+    what, limit, found = "conditional distributions", thresholds.conditional, cells(record)
+    if not found:
+        reasons = {entry["too_small"] for entry in record["conditional"]}
+        text = "Too few showers for bins of the conditions: n = "
+        return [_line("unclear", what, f"{text}{'; '.join(reasons)}.")] if reasons else []
+    excess = np.array([c.excess for c in found])
+    doubt = np.array([c.doubt for c in found])
+    status = _status(excess, doubt, limit)
+    worst = (
+        found[int(np.argmax((excess - limit) / np.maximum(doubt, 1e-9)))]
+        if status == "poor"
+        else found[0]
+    )
+    clear = int(beyond(excess, doubt, limit).sum())
+    text = (
+        f"In bins of the conditions {int((excess <= limit).sum())} of {len(found)} Wasserstein "
+        f"distances of observables lie within {_percent(limit)} of the reference's width above "
+        f"their floor, {clear or 'none'} beyond by more than four standard errors. The "
+        f"{'clearest' if clear else 'largest'}: {worst.observable} at {worst.where}, "
+        f"{worst.value:.2f} ± {worst.error:.2f} widths (floor {worst.floor:.2f}; "
+        f"n = {worst.n[0]:,})."
+    )
+    return [_line(status, what, text + _too_few(status))]
+
+
+def _correlations(found: Mapping[str, Any], thresholds: Thresholds) -> dict[str, str]:
+    pairs, limit, mean = found["pairs"], thresholds.correlation, found["mean"]
+    sizes = np.array([abs(p["difference"]) for p in pairs])
+    errors = np.array([p["error"] for p in pairs])
+    status = _status(sizes, errors, limit)
+    worst = pairs[int(np.argmax((sizes - limit) / np.maximum(errors, 1e-9)))]
+    text = (
+        f"Rank correlations of observables differ by up to {sizes.max():.3f} (limit {limit:g}), by "
+        f"{mean['value']:.3f} ± {mean['error']:.3f} on average (floor {mean['floor']:.3f}, "
+        f"n = {mean['n']:,}). The clearest: {' with '.join(worst['observables'])}, "
+        f"{worst['generated']:.3f} where the reference has {worst['reference']:.3f}, "
+        f"± {worst['error']:.3f} (floor {worst['floor']:.3f})."
+    )
+    if status == "good" and sizes.max() > limit:
+        text += " That is no more than chance does."
+    return _line(status, "correlations", text + _too_few(status))
+
+
+def _critic(found: Mapping[str, Any], thresholds: Thresholds) -> dict[str, str]:
+    m, what = found["frechet_distance"], "critic's features"
+    if m["too_small"]:
+        return _line(
+            "unclear", what, f"Too few showers for the critic's features: {m['too_small']}."
+        )
+    excess, doubt = m["value"] - m["floor"], math.hypot(m["error"], m["floor_error"])
+    limit = thresholds.critic
+    status = "good" if excess <= limit else "poor" if excess > 3 * doubt else "unclear"
+    text = (
+        f"In {found['features']} features that a network learned from the reference alone the "
+        f"Fréchet distance is {m['value']:.4f} ± {m['error']:.4f} squared widths (floor "
+        f"{m['floor']:.4f}, limit {limit:g} above it; n = {m['n']:,}): as if each were "
+        f"shifted by {_percent(math.sqrt(max(excess, 0)))} of its width."
+    )
+    return _line(status, what, text + _too_few(status))
+
+
+def beyond(values: Numbers, errors: Numbers, limit: float) -> npt.NDArray[np.bool_]:
+    """Tell which values exceed a limit by more than chance."""
+    return values - limit > _CLEAR * errors
+
+
+def _status(values: Numbers, errors: Numbers, limit: float) -> str:
+    """Judge many numbers: good are those within a limit, or no larger than chance makes them.
+
+    That counts only where n can tell: if most errors are smaller than the limit.
+    """
+    if beyond(values, errors, limit).any():
+        return "poor"
+    within = (values <= np.maximum(limit, _CLEAR * errors)).all() and np.median(errors) < limit
+    return "good" if within or (values <= limit).all() else "unclear"
+
+
+def _too_few(status: str) -> str:
+    return " This n is too small to tell." if status == "unclear" else ""
 
 
 def _faults(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -5,16 +5,16 @@ import h5py
 import numpy as np
 import pytest
 
-from emulators.benchmarks import classifier, features, plots
+from emulators.benchmarks import classifier, features, measured_features, plots
 from emulators.benchmarks.calochallenge import figures as calochallenge
 from emulators.benchmarks.calochallenge.figures import require_showers_of
 from emulators.benchmarks.calochallenge.histograms import (
     CHALLENGES,
     Showers,
-    measure_histograms,
     separations,
 )
 from emulators.benchmarks.calochallenge.histograms import features as observables_of
+from emulators.benchmarks.calochallenge.histograms import measure_histograms as measure
 from emulators.benchmarks.calochallenge.published import published
 from emulators.benchmarks.calochallenge.tables import calochallenge_parts
 from emulators.benchmarks.pair import load_pair
@@ -58,6 +58,13 @@ def files(tmp_path_factory):
         ]
         made[data_set] = (*paths, samples)
     return made
+
+
+def measure_histograms(pair, challenge, seed):
+    found = [
+        observables_of(Showers.of_pair(pair, k), challenge) for k in ("reference", "generated")
+    ]
+    return measure(pair, found, challenge, seed)
 
 
 def by_numpy(data_set, reference, generated):
@@ -257,14 +264,14 @@ def quick(monkeypatch):
         return call
 
     manifold = dict.fromkeys(("precision", "recall", "density", "coverage"), 0.5)
-    monkeypatch.setattr(calochallenge, "fpd", noted("fpd", lambda a, b: (0.02, 0.001)))
-    monkeypatch.setattr(calochallenge, "kpd", noted("kpd", lambda a, b: (0.004, 0.0005)))
-    monkeypatch.setattr(calochallenge, "prdc", noted("prdc", lambda a, b: manifold))
+    monkeypatch.setattr(measured_features, "fpd", noted("fpd", lambda a, b: (0.02, 0.001)))
+    monkeypatch.setattr(measured_features, "kpd", noted("kpd", lambda a, b: (0.004, 0.0005)))
+    monkeypatch.setattr(measured_features, "prdc", noted("prdc", lambda a, b: manifold))
     for name, preset in classifier.PRESETS.items():
         tiny = dataclasses.replace(preset, width=8, epochs=1, batch_size=100)
         monkeypatch.setitem(classifier.PRESETS, name, tiny)
-    monkeypatch.setattr(features, "HALVINGS", 2)
-    monkeypatch.setattr(features, "HALF_SAMPLES", 2)
+    monkeypatch.setattr(measured_features, "HALVINGS", 2)
+    monkeypatch.setattr(measured_features, "HALF_SAMPLES", 2)
     monkeypatch.setattr(features, "_RESAMPLINGS", 1)
     for name in plots.__all__:  # they take most of the time
         monkeypatch.setattr(plots, name, lambda *_: "")
@@ -289,14 +296,21 @@ def test_the_report_sets_the_file_beside_the_published(files, quick, tmp_path):
     record = benchmark(ours, reference, tmp_path / "out", preset="calochallenge-1-photons", seeds=2)
     assert json.loads((tmp_path / "out" / "report.json").read_text()) == record
     assert [*record["classifiers"]] == ["low", "low_normed", "high"]
-    assert [(name, options) for name, _, _, options in quick[:4]] == [
-        ("fpd", {"min_samples": 10_000}),
-        ("fpd", {"min_samples": 10_000}),
-        ("kpd", {"batch_size": 10_000}),
-        ("kpd", {"batch_size": 10_000}),
+    sizes = {"min_samples": 10_000, "max_samples": 50_000}
+    assert [asked for asked in quick if asked[0] != "prdc"] == [
+        ("fpd", (420, 30), (400, 30), sizes),
+        ("kpd", (420, 30), (400, 30), {"batch_size": 10_000}),
+        ("fpd", (210, 30), (210, 30), sizes),
+        ("kpd", (210, 30), (210, 30), {"batch_size": 10_000}),
     ]
-    assert [shapes for _, *shapes, _ in quick[:2]] == [[(420, 30), (400, 30)], [(210, 30)] * 2]
     assert {str(options) for name, *_, options in quick if name == "prdc"} == {"{'k': 5}"}
+    # both tables show what was measured once; the spread of the samples is not in the recipe's
+    general = record["features"]
+    assert (general["fpd"]["value"], general["fpd"]["floor"]) == (0.02, 0.02)
+    assert general["fpd"]["error"] > general["fpd"]["recipe_error"] == 0.001
+    assert general["fpd"]["too_small"] == "400, but 1,500 are needed"
+    assert (general["kpd"]["value"], general["kpd"]["error"]) == (0.004, 0.0005)
+    assert general["recall"]["n"] == 210
     found = record["calochallenge"]["distances"]["fpd"]
     assert (found["value"], found["n"], found["floor_n"]) == (0.02, 400, 210)
 
@@ -318,7 +332,11 @@ def test_the_report_sets_the_file_beside_the_published(files, quick, tmp_path):
 def test_voxels_of_the_neighbourhoods_are_logarithms(files, quick, monkeypatch):
     reference, generated, samples = files["1-photons"]
     seen = []
-    monkeypatch.setattr(calochallenge, "prdc", lambda a, b, k: seen.append(a) or {"recall": 1.0})
+    monkeypatch.setattr(
+        measured_features,
+        "prdc",
+        lambda a, b, k: seen.append(a) or dict.fromkeys(("recall", "coverage"), 1.0),
+    )
     pair = load_pair(generated, reference, None, 0)
     settings = {"preset": "calochallenge-1-photons", "seed": 0, "classifier_seeds": 1}
     calochallenge.measure_challenge(pair, settings, False, lambda: None)

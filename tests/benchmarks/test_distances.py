@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from emulators.benchmarks.distances import (
+    chi_squared,
     histogram,
     kolmogorov_smirnov,
     measure,
@@ -59,6 +60,46 @@ def test_under_and_overflow_are_counted():
     assert found == pytest.approx(0.5 * (0.25 / 1.5 + 0.5))
 
 
+@pytest.mark.parametrize("totals", [(600, 600), (900, 200)])
+def test_chi_squared_is_scipys_of_homogeneity(totals):
+    rng = np.random.default_rng(6)
+    counts = np.array([rng.multinomial(n, np.full(12, 1 / 12)) for n in totals])
+    found = chi_squared(*counts)
+    expected = stats.chi2_contingency(counts, correction=False)
+    assert found.statistic == pytest.approx(expected.statistic)
+    assert found.degrees_of_freedom == expected.dof == 11
+    assert found.p_value == pytest.approx(expected.pvalue)
+
+
+def test_chi_squared_of_equal_totals_is_the_separation_power():
+    a, b = np.array([40, 60, 30, 70]), np.array([55, 45, 50, 50])
+    assert chi_squared(a, b).statistic == pytest.approx(2 * 200 * separation_power(a, b))
+
+
+def test_chi_squared_merges_neighbours_until_five_of_each_are_expected():
+    # of 2 N = 40 + 40 a bin needs 10: 12 | 1 + 3 + 9 | 10 | 36 + 9, as 9 are too few at the end
+    a, b = np.array([6, 0, 1, 5, 3, 20, 5]), np.array([6, 1, 2, 4, 7, 16, 4])
+    merged = chi_squared([6, 6, 3, 25], [6, 7, 7, 20])
+    assert chi_squared(a, b) == merged
+    assert merged.degrees_of_freedom == 3
+    # with ten times as many of b, those of a decide
+    assert chi_squared([2, 3, 5], [20, 30, 50]).degrees_of_freedom == 1
+    assert chi_squared([7], [9]).p_value == 1
+
+
+@pytest.mark.parametrize("draw", ["standard_normal", "counts"])
+def test_chi_squared_has_uniform_p_values_where_nothing_differs(draw):
+    rng = np.random.default_rng(7)
+    chances = []
+    for _ in range(400):
+        a, b = (
+            rng.poisson(2, 700) if draw == "counts" else rng.standard_normal(700) for _ in range(2)
+        )
+        edges = quantile_edges(b)
+        chances.append(chi_squared(histogram(a, edges), histogram(b, edges)).p_value)
+    assert stats.kstest(chances, "uniform").pvalue > 0.01
+
+
 def test_quantile_edges_hold_equal_shares(normals):
     counts = histogram(normals, quantile_edges(normals, 10))
     assert counts[0] == counts[-1] == 0
@@ -78,7 +119,8 @@ def halves(sample, count, rng):
 
 def test_a_perfect_sample_reaches_the_floor():
     rng = np.random.default_rng(3)
-    excess = {"separation_power": [], "wasserstein": [], "kolmogorov_smirnov": []}
+    names = ("separation_power", "wasserstein", "kolmogorov_smirnov", "chi_squared")
+    excess = {name: [] for name in names}
     for _ in range(30):
         sample, reference = rng.standard_normal(1000), rng.standard_normal(2000)
         for name, m in measure(sample, halves(reference, 5, rng), rng, resamplings=2).items():

@@ -3,15 +3,16 @@ import warnings
 import numpy as np
 import pytest
 
-from emulators.benchmarks import features
+from emulators.benchmarks import features, measured_features
 from emulators.benchmarks.features import (
     fpd,
     frechet_distance,
     kernel_distance,
     kpd,
-    measure_features,
     prdc,
+    whole_frechet_distance,
 )
+from emulators.benchmarks.measured_features import measure_features
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.tables import feature_rows
 from emulators.errors import InputError
@@ -113,7 +114,51 @@ def test_fpd_of_equal_distributions_is_of_the_order_of_one_over_n():
     assert 0 <= value < 10 * 2 * 3 / 16 / 4000
 
 
-def test_kernel_distance_by_hand_and_in_blocks(monkeypatch):
+def by_recipe(a, b, sizes, seed=42):
+    """Say the recipe of FPD in words that cost: rows repeated, roots by eigenvectors."""
+    a, b = a / np.abs(a).max(0), b / np.abs(a).max(0)
+
+    def root(rows):
+        variances, axes = np.linalg.eigh(np.cov(rows, rowvar=False))
+        return axes * np.sqrt(np.maximum(variances, 0))
+
+    rng, values = np.random.default_rng(seed), []
+    for n in (1 / np.linspace(1 / sizes[0], 1 / sizes[1], 10)).astype(int):
+        found = []
+        for _ in range(20):
+            x, y = (s[rng.choice(len(s), size=n)] for s in (a, b))
+            overlap = np.linalg.svd(root(x).T @ root(y), compute_uv=False).sum()
+            shift = x.mean(0) - y.mean(0)
+            own = sum(s.var(0, ddof=1).sum() for s in (x, y))
+            found.append(shift @ shift + own - 2 * overlap)
+        values.append((1 / n, np.mean(found)))
+    return np.polynomial.Polynomial.fit(*zip(*values, strict=True), 1).convert().coef[0]
+
+
+@pytest.mark.parametrize("n", [25, 90])
+def test_fpd_of_fewer_samples_than_features_and_of_more(n):
+    rng = np.random.default_rng(12)
+    mixing = rng.standard_normal((40, 40))
+    a, b = rng.standard_normal((n, 40)) @ mixing, 3 * rng.standard_normal((n, 40)) @ mixing
+    value, _ = fpd(a, b, min_samples=12, max_samples=2 * n)
+    assert value == pytest.approx(by_recipe(a, b, (12, 2 * n)), rel=1e-6)
+
+
+def test_the_distance_of_whole_samples_is_where_fpd_ends():
+    rng = np.random.default_rng(13)
+    a, b = rng.standard_normal((3000, 3)), 1.5 * rng.standard_normal((3000, 3))
+    largest = np.abs(a).max(0)
+    moments = [f(x / largest) for x in (a, b) for f in (lambda y: y.mean(0), lambda y: np.cov(y.T))]
+    whole = whole_frechet_distance(a, b)
+    assert whole == pytest.approx(frechet_distance(*moments))
+    value, error = fpd(a, b, min_samples=600, max_samples=3000)
+    assert abs(value - whole) < 4 * error < 0.1 * whole
+
+
+@pytest.mark.parametrize("way", ["_by_moments", "_by_products"])
+def test_kernel_distance_by_hand_and_in_blocks(monkeypatch, way):
+    for name in ("_by_moments", "_by_products"):
+        monkeypatch.setattr(features, name, getattr(features, way))
     rng = np.random.default_rng(2)
     a, b = rng.standard_normal((23, 3)), rng.standard_normal((17, 3)) + 0.5
 
@@ -128,8 +173,12 @@ def test_kernel_distance_by_hand_and_in_blocks(monkeypatch):
 
     expected = mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
     assert kernel_distance(a, b) == pytest.approx(expected)
-    monkeypatch.setattr(features, "_ENTRIES", 100)  # blocks of 4 to 5 rows, the last one shorter
+    monkeypatch.setattr(features, "_ENTRIES", 100)  # blocks of 4 to 10 rows, the last one shorter
     assert kernel_distance(a, b) == pytest.approx(expected)
+    a, b = (s[rng.choice(len(s), size=60)] for s in (a, b))  # rows that repeat count so often
+    rows, counts = zip(*(np.unique(s, axis=0, return_counts=True) for s in (a, b)), strict=True)
+    found = features._kernel_distance(rows[0], counts[0], rows[1], counts[1])
+    assert found == pytest.approx(kernel_distance(a, b))
 
 
 def test_kernel_distance_of_two_normals_and_of_one():
@@ -182,6 +231,7 @@ def test_prdc_by_hand_and_in_blocks(monkeypatch, k):
     assert not {0, 1} & {*expected.values()}  # each tells something
     assert prdc(reference, generated, k) == pytest.approx(expected)
     monkeypatch.setattr(features, "_ENTRIES", 100)  # blocks of 6 to 8 rows
+    monkeypatch.setattr(features, "_COLUMNS", 16)
     assert prdc(reference, generated, k) == pytest.approx(expected)
 
 
@@ -224,6 +274,16 @@ def test_lost_modes_copies_and_noise_move_what_they_should():
     assert noise["density"] == pytest.approx(whole["density"] / 2, abs=0.08)
 
 
+def test_far_from_the_origin_equal_rows_are_still_equal():
+    x = np.random.default_rng(14).standard_normal((200, 3))
+    six = np.repeat(x, 6, 0)  # each equals its five nearest: their balls hold nothing
+    for shift in (0, 1e4):
+        found = prdc(x + shift, x + shift)
+        assert found == prdc(x, x)
+        nothing = {"precision": 0, "recall": 1, "density": 0, "coverage": 0}
+        assert prdc(six + shift, x + shift) == nothing
+
+
 # bad input ------------------------------------------------------------------------------------
 
 
@@ -258,8 +318,14 @@ def test_the_error_is_that_of_a_difference_of_means():
     rng = np.random.default_rng(8)
     reference, generated = rng.standard_normal((800, 1)), rng.standard_normal((400, 1)) + 1
     rows = rng.permutation(800)
-    found = features._measure(
-        lambda a, b: {"shift": float(b.mean() - a.mean())},
+
+    def shift(a, b):
+        return {"shift": float(b.mean() - a.mean()), "recipe_error": 0.1}
+
+    found = measured_features._measure(
+        "shifts",
+        shift,
+        shift,
         reference,
         generated,
         [(rows[:400], rows[400:]), (rows[400:], rows[:400])],
@@ -268,7 +334,7 @@ def test_the_error_is_that_of_a_difference_of_means():
     assert found["value"] == pytest.approx(generated.mean() - reference[rows[:400]].mean())
     assert found["error"] == pytest.approx(np.sqrt(2 / 400), rel=0.5)  # of ten numbers
     assert found["floor"] == pytest.approx(0)
-    assert found["n"] == 400
+    assert (found["n"], found["recipe_error"]) == (400, 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -283,8 +349,8 @@ def made(write_showers, tmp_path_factory):
     last = bad.geometry.slices[2]
     bad.generated.values[:, last] /= 50
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "HALVINGS", 3)
-        patch.setattr(features, "MOST", 200)
+        patch.setattr(measured_features, "HALVINGS", 3)
+        patch.setattr(measured_features, "MOST", 200)
         return measure_features(good, 0), measure_features(bad, 0)
 
 
@@ -295,17 +361,18 @@ def test_value_and_floor_have_one_n_and_a_fault_stands_above_the_floor(made):
         assert good[name]["floor"] == bad[name]["floor"]
         excess = good[name]["value"] - good[name]["floor"]
         assert abs(excess) < 4 * np.hypot(good[name]["error"], good[name]["floor_error"])
-    assert good["fpd_sizes"] == [48, 240]
-    assert good["kpd_batch_size"] == 48
+    assert good["fpd"]["sizes"] == [48, 240]
+    assert good["fpd"]["error"] > good["fpd"]["recipe_error"]
+    assert good["kpd"]["batch_size"] == 48
     for name, sign in (("fpd", 1), ("precision", -1), ("density", -1), ("coverage", -1)):
         m = bad[name]
         assert sign * (m["value"] - m["floor"]) > 3 * np.hypot(m["error"], m["floor_error"]), name
 
 
 def test_sizes_are_those_of_calochallenge_where_there_are_enough():
-    assert features._sizes(50_000) == (10_000, 50_000, 10_000)
-    assert features._sizes(121_000) == (10_000, 50_000, 10_000)
-    assert features._sizes(16_000) == (3_200, 16_000, 3_200)
+    assert measured_features._sizes(50_000) == (10_000, 50_000, 10_000)
+    assert measured_features._sizes(121_000) == (10_000, 50_000, 10_000)
+    assert measured_features._sizes(16_000) == (3_200, 16_000, 3_200)
 
 
 def test_too_small_an_n_is_said_in_the_table(made):

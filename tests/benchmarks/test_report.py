@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from emulators import load
-from emulators.benchmarks import classifier, features, plots, report
+from emulators.benchmarks import classifier, measured_features, plots, report
+from emulators.benchmarks.joint import critic
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.report import benchmark
 from emulators.benchmarks.speed import throughput
@@ -29,8 +30,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(throughput, "BATCHES", (1, 10))
     monkeypatch.setattr(throughput, "_SECONDS", 0.01)
     monkeypatch.setattr(speed, "_fresh", lambda *_: {})  # see test_throughput
-    monkeypatch.setattr(features, "HALVINGS", 2)
-    monkeypatch.setattr(features, "HALF_SAMPLES", 2)
+    monkeypatch.setattr(measured_features, "HALVINGS", 2)
+    monkeypatch.setattr(measured_features, "HALF_SAMPLES", 2)
 
 
 @pytest.fixture
@@ -57,8 +58,9 @@ def made(files, emulator_file, tmp_path_factory):
         patch.setattr(throughput, "BATCHES", (1, 10))
         patch.setattr(throughput, "_SECONDS", 0.01)
         patch.setattr(speed, "_fresh", lambda *_: {})
-        patch.setattr(features, "HALVINGS", 2)
-        patch.setattr(features, "HALF_SAMPLES", 2)
+        patch.setattr(measured_features, "HALVINGS", 2)
+        patch.setattr(measured_features, "HALF_SAMPLES", 2)
+        patch.setattr(critic, "FEWEST_OF_FPD", 1)
         output = tmp_path_factory.mktemp("out") / "report"
         record = benchmark(*files, output, emulator=emulator_file, seeds=2)
     return record, output
@@ -90,6 +92,45 @@ def test_headline_has_the_distances_of_features_and_says_that_they_are_of_too_fe
     assert record["features"]["recall"]["n"] == 200
 
 
+def test_every_metric_is_in_record_headline_markdown_and_page(made):
+    record, output = made
+    rows = {row[0]: row for row in headline(record)}
+    assert float(rows["χ² / degrees of freedom, mean of observables"][3]) == pytest.approx(
+        1, abs=0.3
+    )
+    for key in ("mean", "largest"):
+        row = rows[f"rank correlations of observables, {key} difference"]
+        assert float(row[1]) == pytest.approx(record["correlations"][key]["value"], abs=1e-4)
+    assert rows["Wasserstein / width in bins of conditions, mean"][5].endswith("more in a bin")
+    learned = record["critic"]["frechet_distance"]
+    row = rows["Fréchet distance, critic's features × 1e3"]
+    assert float(row[1]) == pytest.approx(1e3 * learned["value"], abs=1e-3)
+    (entry,) = record["conditional"]
+    assert (entry["condition"], len(entry["edges"])) == ("incident_energy", 3)
+    for observable in record["observables"]:
+        test = observable["chi_squared_test"]
+        value = observable["distances"]["chi_squared"]["value"]
+        expected = test["statistic"] / max(test["degrees_of_freedom"], 1)
+        assert value == pytest.approx(expected, rel=1e-5)
+    checks = {line["what"]: line for line in record["verdict"]}
+    assert "32 features that a network learned" in checks["critic's features"]["text"]
+    assert "Chi-squared tells" in checks["distributions"]["text"]
+    for name in ("report.md", "report.html"):
+        text = (output / name).read_text()
+        assert record["critic"]["sha256"] in text
+        assert "Distances over their floor in bins of incident energy" in text
+        assert " with ".join(record["correlations"]["pairs"][0]["observables"]) in text
+
+
+def test_no_critic_is_trained_where_n_is_too_small_for_its_features(files, no_page, tmp_path):
+    record = benchmark(*files, tmp_path / "report", classifiers=False, max_samples=150)
+    rows = {row[0]: row for row in headline(record)}
+    assert rows["Fréchet distance, critic's features × 1e3"][5] == "75, but 1,600 are needed"
+    checks = {line["what"]: line["status"] for line in record["verdict"]}
+    assert checks["critic's features"] == checks["conditional distributions"] == "unclear"
+    assert "not trained: n = 75, but" in (tmp_path / "report" / "report.md").read_text()
+
+
 def test_layer_table_has_ten_bins_of_every_layer(made):
     rows = made[0]["layer_energies"]["rows"]
     assert len(rows) == 4 * 10
@@ -108,7 +149,7 @@ def test_throughput_and_what_the_reference_does_not_record(made):
 
 def test_the_page_is_whole_and_needs_no_network(made):
     text = (made[1] / "report.html").read_text()
-    assert "<script" not in text
+    assert text.count("<script") == 1
     bare = re.sub(r"data:image/[^\"]+", "", text)
     assert "http" not in bare
     for link in re.findall(r'href="#(\w+)"', bare):
@@ -117,7 +158,7 @@ def test_the_page_is_whole_and_needs_no_network(made):
     assert len(drawings) == 10  # response, layers, classifiers, six of observables, speed
     for drawing in drawings:
         ElementTree.fromstring(base64.b64decode(drawing))
-    assert text.count("data:image/png") == 1
+    assert text.count("data:image/png") == 3  # average showers, correlations, bins of conditions
     for axis in (
         "Verdict",
         "What was compared",
@@ -131,7 +172,7 @@ def test_markdown_tables_are_rectangular(made):
     for block in markdown(made[0]).split("\n\n"):
         if block.startswith("|"):
             widths[block[:20]] = {line.count("|") for line in block.splitlines()}
-    assert len(widths) == 6
+    assert len(widths) == 9
     assert all(len(w) == 1 for w in widths.values())
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from emulators.benchmarks.response import (
+    bin_numbers,
     binned_response,
-    energy_bins,
     response_deviations,
     responses,
 )
@@ -17,14 +17,9 @@ def sample(n, mean, width, seed):
     return mean + width * rng.standard_normal((n, 2)), np.exp(rng.uniform(0, np.log(100), n))
 
 
-def test_bins_hold_every_energy():
-    energy = np.array([1.0, 3.0, 100.0], np.float32)
-    edges = energy_bins(energy)
-    assert len(edges) == 11
-    assert edges[0] <= 1
-    assert edges[-1] > 100
-    np.testing.assert_allclose(np.diff(np.log10(edges)), 0.2, rtol=1e-6)
-    assert len(energy_bins(np.full(5, 50.0))) == 2
+def test_values_outside_of_all_bins_are_in_none():
+    values = np.array([0.5, 1, 1.5, 2, 4, 5], np.float32)
+    assert bin_numbers(values, np.array([1.0, 2.0, 4.0, 5.0])).tolist() == [-1, 0, 0, 1, 2, -1]
 
 
 def test_responses_are_shares_of_the_incident_energy():

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from matplotlib.figure import Figure
 
 from emulators import load
-from emulators.benchmarks import features, report
+from emulators.benchmarks import measured_features, report
 from emulators.benchmarks.field_report.pair import load_fields
 from emulators.benchmarks.page import throughput as section
 from emulators.benchmarks.pair import load_pair
@@ -557,8 +557,8 @@ def test_the_figure_shows_speeds_and_the_simulation():
 def test_timing_can_be_left_out(toy_showers, emulator_file, tmp_path, monkeypatch):
     for module, name in ((report, "measure_speed"), (report, "plan_simulation")):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("timed all the same"))
-    monkeypatch.setattr(features, "HALVINGS", 2)
-    monkeypatch.setattr(features, "HALF_SAMPLES", 2)
+    monkeypatch.setattr(measured_features, "HALVINGS", 2)
+    monkeypatch.setattr(measured_features, "HALF_SAMPLES", 2)
     monkeypatch.setattr(report, "html", lambda record: "")
     record = report.benchmark(
         toy_showers,

@@ -8,7 +8,6 @@ References
 Krause et al., arXiv:2410.21611.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,16 +26,29 @@ from emulators.benchmarks.calochallenge.histograms import (
 from emulators.benchmarks.calochallenge.published import SOURCE, published
 from emulators.benchmarks.classified import classify
 from emulators.benchmarks.classifier import VIEWS, view
-from emulators.benchmarks.features import fpd, half_sample_errors, kpd, prdc
+from emulators.benchmarks.features import half_sample_errors
+from emulators.benchmarks.measured_features import (
+    HALF_SAMPLES,
+    fpd_of,
+    kpd_of,
+    measure_features,
+    prdc_of,
+    whole_fpd_of,
+)
 from emulators.benchmarks.pair import Pair, Rows, other_edges, same_shapes
+from emulators.benchmarks.progress import tracked
 from emulators.benchmarks.showers import high_level_features
 from emulators.data.dataset import Dataset
 from emulators.errors import InputError
 
 __all__ = ["CHALLENGES", "measure_challenge", "require_showers_of"]
 
+Features = npt.NDArray[np.float32]
+
 PRDC_SAMPLES = 5_000  # of each side: its cost grows with the square of their number
 PRDC_HALF_SAMPLES = 4  # for its errors
+RESAMPLED = 10_000, 50_000  # evaluate.py's smallest and largest resampling of FPD
+BATCH = 10_000  # and its batch of KPD
 
 
 def require_showers_of(preset: str, path: str | Path) -> None:
@@ -72,65 +84,88 @@ def measure_challenge(
 
     Returns
     -------
-    The record's entries ``classifiers`` and ``calochallenge``.
+    The record's entries ``classifiers``, ``features`` and ``calochallenge``.  FPD and KPD of the
+    features are the challenge's.
     """
     challenge, seed = CHALLENGES[settings["preset"]], settings["seed"]
     samples = (pair.reference, pair.generated)
-    entries, left_out = measure_histograms(pair, challenge, seed)
+    found = (
+        features(Showers.of_pair(pair, "reference"), challenge),
+        features(Showers.of_pair(pair, "generated"), challenge),
+    )
+    entries, left_out = measure_histograms(pair, found, challenge, seed)
     done()
-    high = [
-        high_level_features(features(Showers.of_sample(s), challenge), challenge.geometry, e)
-        for s, e in zip(samples, pair.energies)
-    ]
+    reference, generated = (
+        high_level_features(f, challenge.geometry, e) for f, e in zip(found, pair.energies)
+    )
     halves = pair.halvings(1, seed)[1][0]
+    physics = _physics(reference, generated, halves)
     result = {
         "data_set": challenge.data_set,
         "threshold_MeV": challenge.threshold,
         "histograms": entries,
         "left_out": left_out,
-        "distances": _distances(high[0], high[1], halves) | _prdc(pair, challenge, halves, seed),
+        "distances": physics | _prdc(pair, challenge, halves, seed),
         "published": published(challenge.data_set),
         "source": SOURCE,
     }
+    entered = _with_spread(physics, reference, generated, seed)
+    measured = measure_features(pair, seed, (reference, generated), entered)
     done()
     scored = {}
     for name in _views(challenge) if classifiers else ():
         words, shown, image = VIEWS.get(name, ""), name, None
         if name == "resnet":
             words, shown, image = f"{VIEWS['low']}, as an image", "low", challenge.image
-        rows = high
+        rows = reference, generated
         if name != "high":
-            rows = [
+            first, second = (
                 view(shown, s.values, challenge.geometry, e, challenge.threshold)
                 for s, e in zip(samples, pair.energies)
-            ]
+            )
+            rows = first, second
         options = settings["preset"], settings["classifier_seeds"], seed
         scored[name] = classify(rows[0], rows[1], halves, words, *options, image)
         done()
-    return {"classifiers": scored, "calochallenge": result}
+    return {"classifiers": scored, "features": measured, "calochallenge": result}
 
 
 def _views(challenge: Challenge) -> tuple[str, ...]:
     return ("low", "low_normed", "high", *(["resnet"] if challenge.image else []))
 
 
-def _distances(
-    reference: npt.NDArray[np.float32],
-    generated: npt.NDArray[np.float32],
-    halves: tuple[Rows, Rows],
+def _physics(
+    reference: Features, generated: Features, halves: tuple[Rows, Rows]
 ) -> dict[str, dict[str, Any]]:
     """Return FPD and KPD with CaloChallenge's arguments; errors are those of the recipes."""
     first, second = (reference[rows] for rows in halves)
-    found = {
-        "fpd": [
-            fpd(a, b, min_samples=10_000) for a, b in ((reference, generated), (first, second))
-        ],
-        "kpd": [kpd(a, b, batch_size=10_000) for a, b in ((reference, generated), (first, second))],
-    }
+    found = []
+    for a, b in tracked([(reference, generated), (first, second)], "FPD and KPD"):
+        found.append({"fpd": fpd_of(a, b, *RESAMPLED), "kpd": kpd_of(a, b, BATCH)})
+    value, floor = found
+    n, error = (len(generated), len(first)), "recipe_error"
     return {
-        name: _figure(*value, *floor, len(generated), len(first))
-        for name, (value, floor) in found.items()
+        name: _figure(
+            value[name][name], value[name][error], floor[name][name], floor[name][error], *n
+        )
+        for name in value
     }
+
+
+def _with_spread(
+    physics: Mapping[str, Mapping[str, Any]], reference: Features, generated: Features, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return the entries as the record's ``features`` have them, the spread in the error of FPD.
+
+    That of KPD is of one batch, the value of ten: it needs none.
+    """
+    entries = {
+        name: {**figure, "recipe_error": figure["error"]} for name, figure in physics.items()
+    }
+    address = HALF_SAMPLES, seed, "half samples"
+    spread = half_sample_errors(whole_fpd_of, reference, generated, *address)["fpd"]
+    entries["fpd"]["error"] = float(np.hypot(entries["fpd"]["error"], spread))
+    return entries
 
 
 def _prdc(
@@ -142,15 +177,14 @@ def _prdc(
         values = emptied(values, challenge)
         return np.log10(np.where(values == 0, np.float32(0.1), values))
 
-    neighbourhoods = functools.partial(prdc, k=5)
     # the pair is in random order
     ref, gen = (logs(s.values[:PRDC_SAMPLES]) for s in (pair.reference, pair.generated))
     first, second = (logs(pair.reference.values[rows[:PRDC_SAMPLES]]) for rows in halves)
     found = []
-    for a, b in ((ref, gen), (first, second)):
+    for a, b in tracked([(ref, gen), (first, second)], "neighbours"):
         address = seed, "calochallenge", "half samples"
-        spread = half_sample_errors(neighbourhoods, a, b, PRDC_HALF_SAMPLES, *address)
-        found.append((neighbourhoods(a, b), spread))
+        spread = half_sample_errors(prdc_of, a, b, PRDC_HALF_SAMPLES, *address)
+        found.append((prdc_of(a, b), spread))
     (value, error), (floor, floor_error) = found
     return {
         name: _figure(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from emulators.benchmarks import distances
 from emulators.benchmarks.distributions import HALVINGS, RESAMPLINGS
 from emulators.benchmarks.pair import Pair, Rows
+from emulators.benchmarks.progress import tracked
 from emulators.benchmarks.showers import Array, observables
 from emulators.data.geometries import calochallenge
 from emulators.data.hdf5 import HDF5Reader
@@ -36,6 +37,8 @@ __all__ = [
     "measure_histograms",
     "separations",
 ]
+
+Found = dict[str, Array]
 
 _TINY = 1e-16  # in evaluate.py's separation power, against 0 / 0
 
@@ -79,7 +82,7 @@ CHALLENGES = {
 
 
 def measure_histograms(
-    pair: Pair, challenge: Challenge, seed: int
+    pair: Pair, found: tuple[Found, Found], challenge: Challenge, seed: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Measure the separation power of every histogram.
 
@@ -87,6 +90,8 @@ def measure_histograms(
     ----------
     pair
         The showers.
+    found
+        What `features` gave for them.
     challenge
         How they are evaluated.
     seed
@@ -99,17 +104,15 @@ def measure_histograms(
     errors are bootstraps over showers, floors means over halvings of the reference.  Then, for each
     histogram that cannot be, why.
     """
-    showers = Showers.of_pair(pair, "reference"), Showers.of_pair(pair, "generated")
-    found = features(showers[0], challenge), features(showers[1], challenge)
-    # halves are drawn at random, whatever the order of the showers
     halves = pair.halvings(HALVINGS, seed)[1]
     entries, left_out = [], []
-    for histogram in _histograms(challenge, found):
+    for histogram in tracked([*_histograms(challenge, found)], "histograms"):
         if isinstance(histogram, str):
             left_out.append(histogram)
         else:
             rng = stream(seed, "calochallenge", histogram.name)
             entries.append(_entry(histogram, _measured(histogram, halves, rng)))
+    showers = Showers.of_pair(pair, "reference"), Showers.of_pair(pair, "generated")
     rng = stream(seed, "calochallenge", "voxels")
     entries.append(_voxels(showers, challenge, halves, rng))
     return entries, left_out
@@ -125,10 +128,13 @@ class Showers:
         Shape ``(n,)``, MeV.
     pieces
         Gives their voxels, MeV, in pieces ``(rows, voxels)``: all may not fit into memory.
+    order
+        Which of them each of the pair is, where a file has another order.
     """
 
     incident_energy: Array
     pieces: Callable[[], Iterator[Array]]
+    order: Rows | None = None
 
     @classmethod
     def of_sample(cls, samples: Samples) -> "Showers":
@@ -139,13 +145,13 @@ class Showers:
 
     @classmethod
     def of_pair(cls, pair: Pair, name: str) -> "Showers":
-        """Return those of the file, in its precision and order, where all of them are compared."""
+        """Return those of the file, in its precision, where all of them are compared."""
         facts = pair.files[name]
         if facts["used"] < facts["showers"] or facts["layout"] != layout.NAME:
             return cls.of_sample(getattr(pair, name))
         file = HDF5Reader(facts["path"]).file
         energy = file[layout.ENERGY][:].reshape(-1).astype(np.float64)
-        return cls(energy, lambda: _pieces(file["showers"]))
+        return cls(energy, lambda: _pieces(file["showers"]), pair.rows[name])
 
 
 def _pieces(values: Any) -> Iterator[Array]:
@@ -154,10 +160,11 @@ def _pieces(values: Any) -> Iterator[Array]:
         yield values[first : first + count].astype(np.float64)
 
 
-def features(showers: Showers, challenge: Challenge) -> dict[str, Array]:
+def features(showers: Showers, challenge: Challenge) -> Found:
     """Return the observables of showers whose voxels below the threshold are empty.
 
-    Beside those of `observables` that ``evaluate.py`` knows stands ``incident_energy``, MeV.
+    Beside those of `observables` that ``evaluate.py`` knows stands ``incident_energy``, MeV; all in
+    the order of the pair.
     """
     pieces, energy, first = [], showers.incident_energy, 0
     for values in showers.pieces():
@@ -172,7 +179,10 @@ def features(showers: Showers, challenge: Challenge) -> dict[str, Array]:
     kinds = ("energy_", "centre_", "width_", "fraction_active_")
     kept = [name for name in pieces[0] if name.startswith(kinds)]
     found = {name: np.concatenate([p[name] for p in pieces]) for name in kept}
-    return found | {"incident_energy": energy}
+    found["incident_energy"] = energy
+    if showers.order is None:
+        return found
+    return {name: column[showers.order] for name, column in found.items()}
 
 
 def emptied(values: npt.NDArray[Any], challenge: Challenge) -> npt.NDArray[Any]:
@@ -191,9 +201,7 @@ class _Histogram:
     values: tuple[Array, Array]
 
 
-def _histograms(
-    challenge: Challenge, found: tuple[dict[str, Array], dict[str, Array]]
-) -> Iterator[_Histogram | str]:
+def _histograms(challenge: Challenge, found: tuple[Found, Found]) -> Iterator[_Histogram | str]:
     """Yield histograms in their order; for one that cannot be, why."""
     response = [f["energy_total"] / f["incident_energy"] for f in found]
     wide = np.linspace(0.5, 1.5, 101)
@@ -222,7 +230,7 @@ def _histograms(
 
 
 def _at_each_energy(
-    challenge: Challenge, found: tuple[dict[str, Array], dict[str, Array]], response: list[Array]
+    challenge: Challenge, found: tuple[Found, Found], response: list[Array]
 ) -> Iterator[_Histogram | str]:
     for power in range(8, 23):
         narrow = power > 11 and challenge.data_set == "1-photons"

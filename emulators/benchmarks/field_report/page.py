@@ -17,10 +17,20 @@ from emulators.benchmarks.field_report.tables import (
     response_rows,
     score_rows,
 )
-from emulators.benchmarks.page import figure, page, table, throughput, verdict
+from emulators.benchmarks.frame import figure, folded, notes, table
+from emulators.benchmarks.page import page, throughput, verdict
 from emulators.benchmarks.tables import HEADINGS
 
 __all__ = ["html"]
+
+_WORDS = (
+    "n: number of fields, emulator and reference. P(k): power spectrum; B(k): bispectrum, of "
+    "triangles with equal sides (equilateral) or with one much shorter than the others (squeezed). "
+    "Nyquist: the largest k of the grid, π over the side of a cell. MS-SSIM: multi-scale "
+    "structural similarity, 1 for equal fields. AUC: area under the ROC curve of a classifier that "
+    "is trained to tell emulator from reference; 0.5 if it cannot, 1 if it always can. JSD: "
+    "Jensen-Shannon divergence by the same classifier; 0 if it cannot."
+)
 
 
 def html(record: Mapping[str, Any]) -> str:
@@ -30,7 +40,7 @@ def html(record: Mapping[str, Any]) -> str:
         (
             "headline",
             "Headline figures",
-            table(HEADINGS, headline(record)) + f"<p class=note>{NOTE}</p>",
+            table(HEADINGS, headline(record)) + notes(f"{NOTE}\n{_WORDS}"),
         ),
     ]
     for i, entry in enumerate(record["channels"]):
@@ -46,10 +56,10 @@ def html(record: Mapping[str, Any]) -> str:
                 "Classifier",
                 figure(
                     plots.classifier_curves(record["classifiers"], "field"),
-                    "Scores and ROC curve of a network that is shown P(k), one-point distribution, "
-                    "peaks and voids of each field, on fields that it was not trained on (first "
-                    "seed). If it cannot tell, both histograms agree and the curve is the "
-                    "diagonal.",
+                    "Scores and ROC curve (which share of both is accepted as reference) of a "
+                    "network that is shown P(k), one-point distribution, peaks and voids of each "
+                    "field, on fields that it was not trained on (first seed). If it cannot tell, "
+                    "both histograms agree and the curve is the diagonal.",
                 ),
             )
         )
@@ -84,9 +94,10 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
             "Fields",
             figure(
                 field_plots.pictures(shown),
-                "Reference fields, drawn at random, and generated fields"
+                "Reference fields, drawn at random, and below them generated fields"
                 + equal
-                + f"; numbers are rows of the files. One scale of colour.{slab}",
+                + f"; numbers are rows of the files. One scale of colour.{slab} Knots, filaments "
+                "and voids should be as sharp and as large in both.",
             ),
         ),
         (
@@ -95,13 +106,15 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
             figure(
                 drawn("power"),
                 "Mean power spectrum; below, emulator over reference at equal conditions, with "
-                "bootstrap errors. Light band: the targets, 2 % to half of Nyquist and 5 % "
-                "beyond. Darker band: error of the reference.",
+                "bootstrap errors. Straight band: the targets, where points should lie: "
+                f"{100 * limits['power_half']:g} % to half of Nyquist and "
+                f"{100 * limits['power']:g} % beyond. Curved band: error of the reference.",
             )
             + figure(
                 field_plots.correlations(entry["correlations"]),
-                "Correlation of the scatter of P(k) between shells, from field to field, at equal "
-                "conditions. The difference should have no structure.",
+                "Correlation coefficient of P(k) in two shells, over the scatter from field to "
+                "field at equal conditions; right, the difference, which should have no structure: "
+                "red where the emulator couples scales too strongly, blue where too weakly.",
             ),
         ),
     ]
@@ -113,16 +126,21 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
                 "Conditions",
                 figure(
                     field_plots.conditional(found, (limits["conditions"], limits["response"])),
-                    "Above: ratio of P(k) in groups of about equal conditions, target 5 %. Below: "
-                    "how much P(k) changes with each condition, the others fixed, from a "
-                    "regression of ln P(k) on all of them; target 10 %.",
+                    "Above: P(k), emulator over reference, in groups of about equal conditions; "
+                    f"all should lie in the band of ±{100 * limits['conditions']:g} %, and a group "
+                    "apart from the others is a dependence that was not learned."
+                    + (
+                        " Below: how much P(k) changes with each condition, the others fixed, from "
+                        "a regression of ln P(k) on all of them, and emulator over reference with "
+                        f"the band of ±{100 * limits['response']:g} %."
+                        if rows
+                        else ""
+                    ),
                 )
                 + (
-                    "<details><summary>Table of responses</summary>"
-                    + table(RESPONSE_HEADINGS, rows)
-                    + "</details>"
+                    folded(("responses", RESPONSE_HEADINGS, rows, ""))
                     if rows
-                    else "<p class=note>Too few fields for a regression on the conditions.</p>"
+                    else notes("Too few fields for a regression on the conditions.")
                 ),
             )
         )
@@ -132,9 +150,11 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
             "One-point distribution and extremes",
             figure(
                 drawn("one_point", "peaks", "voids"),
-                "Distribution of the cells, and number of local maxima and of minima of the "
-                "smoothed fields by height, a field. Faint points are not judged: rarer than four "
-                "decades below the top, or too few in the reference.",
+                "Distribution of the values of cells; number of peaks (local maxima) and of voids "
+                "(local minima of the smoothed fields) a field, by height. Below, emulator over "
+                "reference, in straight bands of the targets; curved bands are errors of the "
+                "reference. Too few high peaks are haloes that are washed out. Faint points are "
+                "not judged: rarer than four decades below the top, or too few in the reference.",
             )
             + table(NUMBER_HEADINGS, number_rows(entry)),
         ),
@@ -143,8 +163,11 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
             "Bispectrum",
             figure(
                 drawn("bispectrum_equilateral", "bispectrum_squeezed"),
-                "Equilateral triangles, and squeezed ones with one side in the largest shell. "
-                "Faint points are not judged: the reference itself is not five errors from zero.",
+                "Bispectrum of equilateral triangles, and of squeezed ones with one side in the "
+                "largest shell; below, emulator over reference, in the straight band of "
+                f"±{100 * limits['bispectrum']:g} %. Points below it while P(k) is right are "
+                "filaments and knots that are too faint. Faint points are not judged: the "
+                "reference itself is not five errors from zero.",
             ),
         ),
         (
@@ -152,8 +175,10 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
             "Minkowski functionals",
             figure(
                 field_plots.minkowski(entry["minkowski"]),
-                "Of the cells above a threshold. Below: difference in units of the largest value "
-                "of the reference, with bootstrap errors.",
+                "Size, border and Euler characteristic (in maps: pieces less holes) of the cells "
+                "above a threshold, against the threshold. The blue line should run inside the "
+                "grey one. Below: difference in units of the largest value of the reference, with "
+                "bootstrap errors.",
             ),
         ),
         (
@@ -163,8 +188,9 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
                 field_plots.copies(entry["copies"]),
                 "Correlation of the large scales of each generated field with the field that it "
                 "is closest to, over all shifts, turns and mirror images; grey: the same between "
-                "independent reference fields. A copy lies near 1. Right: correlation coefficient "
-                "of the closest pair by scale.",
+                "independent reference fields. Both should agree; a copy lies near 1. Right: "
+                "correlation coefficient r(k) of the closest pair, scale by scale: 1 if both have "
+                "the same modes, 0 if they are independent.",
             ),
         ),
     ]
@@ -173,7 +199,7 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
             (
                 "scores",
                 "3DcosmoGAN's scores",
-                table(SCORE_HEADINGS, rows) + f"<p class=note>{SCORE_NOTE}</p>",
+                table(SCORE_HEADINGS, rows) + notes(SCORE_NOTE),
             )
         )
     return sections

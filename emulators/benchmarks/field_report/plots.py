@@ -191,9 +191,9 @@ def _axis(entry: Mapping[str, Any], key: str) -> tuple[Array, str, bool]:
     name, unit = entry["axis"]
     values = _numbers(entry[key])
     if unit == "count":
-        return values + 1, f"1 + {name}", True
+        return values + 1, f"1 + {name} [{unit}]", True
     if unit == "overdensity":
-        return values + 2, f"2 + {name}", True
+        return values + 2, f"2 + {name} [{unit}]", True
     label = f"{name} [{unit}]" if unit else name
     return values, label, unit == "h/Mpc"
 
@@ -241,7 +241,8 @@ def correlations(entry: Mapping[str, Any]) -> str:
             panel.set_xlabel("k [h/Mpc]")
             _decades(panel.xaxis)
             _decades(panel.yaxis)
-            figure.colorbar(mesh, ax=panel, shrink=0.78, pad=0.02)
+            label = "difference" if panel is axes[2] else "correlation"
+            figure.colorbar(mesh, ax=panel, shrink=0.78, pad=0.02, label=label)
         axes[0].set_ylabel("k [h/Mpc]")
         return svg(figure)
 
@@ -369,7 +370,7 @@ def copies(entry: Mapping[str, Any]) -> str:
             panel.hist(own, edges, color=BLUE, histtype="step", lw=1.6, label="emulator")
             panel.set_title(f"generated {title}")
             panel.set_xlabel("correlation with the closest")
-            panel.set_ylabel("fields")
+            panel.set_ylabel("fields / bin")
         axes[0].legend()
         for (name, title), colour, line in zip(titles.items(), (BLUE, BAND), ("-", "--")):
             axes[2].plot(

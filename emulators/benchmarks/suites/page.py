@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emulators.benchmarks.page import figure, frame, judged, table
+from emulators.benchmarks.frame import figure, frame, judged, notes, table
 from emulators.benchmarks.suites.plots import fidelity_against_time, training_curves
 from emulators.benchmarks.suites.tables import (
     comparison,
@@ -35,22 +35,27 @@ def write_pages(record: Mapping[str, Any], folder: Path) -> None:
 def html(record: Mapping[str, Any]) -> str:
     """Return the comparative report as one HTML page; only its links need other files."""
     sections = [("verdict", "Verdict", judged(warnings(record), lead(record), verdict(record)))]
+    names = {s["name"] for s in record["systems"]}
     for title, headings, rows, note in comparison(record):
-        content = f"{table(headings, rows)}<p class=note>{escape.escape(note)}</p>"
+        systems = [row for row in rows if row[0] in names]
+        # floor, n and simulation stay below the systems, however these are sorted
+        below = [row for row in rows if row[0] not in names]
+        content = table(headings, systems, below) + notes(note)
         sections.append((title.split()[0].lower(), title, content))
     if drawn := fidelity_against_time(record):
         caption = (
             "Distance from the simulation against the time of a sample; below and left is better. "
             "Full points: the largest batch, hollow ones: batch 1, both on one thread of the CPU. "
             "Bars and band: errors. Below the dashed line nothing can be measured. The star is "
-            "the simulation at its own cost, where that is known."
+            "the simulation at its own cost, where that is known; the way to it is the speed-up."
         )
         sections.insert(2, ("time", "Fidelity against time", figure(drawn, caption)))
     if drawn := training_curves(record):
         caption = (
             "The number by which each training chooses its best state, on validation samples, "
-            "against time by the clock. Dotted: the same between two halves of the validation "
-            "samples, about 1.4 times what a perfect emulator reaches."
+            "against time by the clock; lower is better. Dotted: the same between two halves of "
+            "the validation samples, about 1.4 times what a perfect emulator reaches. A line that "
+            "still falls at its end wants a longer training."
         )
         sections.append(("training", "Training", figure(drawn, caption)))
     links = "".join(

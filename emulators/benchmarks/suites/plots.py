@@ -64,7 +64,7 @@ def fidelity_against_time(record: Record) -> str | None:
         axes.set_xlim(min(times) / 3, max(times) * 3)
         axes.set_ylim(min(values) / 2.2, max(values) * 2.2)
         axes.set_xlabel(f"time of a {record['kind']}, one thread [ms]")
-        axes.set_ylabel(f"{first['name']} [{first['unit'] or 1}]")
+        axes.set_ylabel(f"{first['name']} [{first['unit']}]" if first["unit"] else first["name"])
         _names(axes, names)
         return svg(figure)
 
