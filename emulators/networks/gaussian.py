@@ -34,7 +34,7 @@ SMOOTHNESS = 1e4  # of the polynomials from level to level: a prior, in cells
 ENDS = 8  # levels whose mean slope goes on beyond them
 SLOWEST = 0.005  # the least that a normal number changes from level to level
 REACH, STEP = (-6.0, 6.5), 0.01  # the normal numbers at which the map is tabulated for evaluation
-FIELDS_A_TERM = 30  # of a polynomial: with fewer its corners are noise
+FIELDS_A_TERM = 16  # of a polynomial: with fewer its corners are noise
 KNOTS = 33  # wave numbers at which the spectrum is tabulated
 CHUNK = 1 << 24  # cells worked on at once
 
