@@ -1,18 +1,17 @@
-"""Distances of two samples in a space of features: FPD, KPD, precision, recall, density, coverage.
+"""Distances of two samples in a space of features: FPD and KPD.
 
 FPD and KPD follow JetNet's recipe to the last random number: the same features and seed give the
 figures that `jetnet.evaluation.fpd` and `kpd` give, so they can be set beside published ones.
-Precision, recall, density and coverage are those of the package `prdc`.  What a report measures
-with them is in `emulators.benchmarks.measured_features`.
+Precision, recall, density and coverage are in `emulators.benchmarks.neighbourhoods`, what a report
+measures with all of them in `emulators.benchmarks.measured_features`.
 
-All of them depend on n.  FPD extrapolates to infinite *resamplings* of the n samples at hand, which
+Both depend on n.  FPD extrapolates to infinite *resamplings* of the n samples at hand, which
 leaves the 1/n of these samples themselves; KPD draws samples twice, which adds 1/n to an estimate
 that were unbiased without.  Neither is 0 for a perfect emulator: read them beside their floor.
 
 References
 ----------
-FPD and KPD: Kansal et al., arXiv:2211.10295.  Precision and recall: Kynkaanniemi et al.,
-arXiv:1904.06991.  Density and coverage: Naeem et al., arXiv:2002.09797.
+Kansal et al., arXiv:2211.10295.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.linalg.lapack import dpstrf
 from scipy.optimize import curve_fit
 
@@ -35,7 +33,7 @@ __all__ = [
     "half_sample_errors",
     "kernel_distance",
     "kpd",
-    "prdc",
+    "two_samples",
     "whole_frechet_distance",
 ]
 
@@ -49,8 +47,6 @@ FEWEST_OF_FPD = 50
 # JetNet's; published figures know no others.
 _POINTS, _RESAMPLINGS, _BATCHES = 10, 20, 10
 _ENTRIES = 1 << 20  # of a block of a matrix of all pairs
-_COLUMNS = 1 << 10  # of it that are made at once, where rows are wide
-_EQUAL = 2e-13  # squared distance over squared length that double precision cannot tell from none
 
 
 def frechet_distance(
@@ -289,93 +285,6 @@ def kpd(
     return float(np.median(values)), float(high - low) / 2
 
 
-def prdc(reference: npt.ArrayLike, generated: npt.ArrayLike, k: int = 5) -> dict[str, float]:
-    """Return precision, recall, density and coverage of two samples.
-
-    The ball of a sample reaches to its ``k``-th nearest neighbour in its own set, its border left
-    out.
-
-    Parameters
-    ----------
-    reference, generated
-        Shapes ``(n, features)`` and ``(m, features)``, of features whose Euclidean distance means
-        something.
-    k
-        Which neighbour.
-
-    Returns
-    -------
-    ``precision``
-        Share of the generated samples that lie in the ball of a reference sample.
-    ``recall``
-        Share of the reference samples that lie in the ball of a generated sample.
-    ``density``
-        In how many balls of reference samples a generated one lies on average, over ``k``.  1 for
-        two samples of one distribution; it can be larger.
-    ``coverage``
-        Share of the reference samples whose ball holds a generated one.  About 1 - 2^-k for two
-        equally large samples of one distribution.
-
-    Raises
-    ------
-    InputError
-        The arrays are not two samples of the same features, hold NaN, or have no ``k`` neighbours.
-    """
-    found = _two_samples(reference, generated)
-    if not 1 <= k < min(len(x) for x in found):
-        raise InputError(
-            f"{k} nearest neighbours among {len(found[0])} reference and {len(found[1])} generated "
-            "samples: each sample needs 1 neighbour or more, and more samples than neighbours"
-        )
-    centre = found[0].mean(0)  # lengths far above the distances would cost digits
-    ref, gen = (torch.from_numpy(x - centre) for x in found)
-    radii, generated_radii = _radii(ref, k), _radii(gen, k)
-    precise = torch.zeros(len(gen), dtype=torch.bool)
-    recalled = covered = inside = 0
-    rows = max(1, 4 * _ENTRIES // len(gen))
-    for first in range(0, len(ref), rows):
-        squares = _squares(ref[first : first + rows], gen)
-        within = squares < radii[first : first + rows, None]
-        precise |= within.any(0)
-        inside += int(within.count_nonzero())
-        covered += int(within.any(1).count_nonzero())
-        recalled += int((squares < generated_radii).any(1).count_nonzero())
-    return {
-        "precision": int(precise.count_nonzero()) / len(gen),
-        "recall": recalled / len(ref),
-        "density": inside / (k * len(gen)),
-        "coverage": covered / len(ref),
-    }
-
-
-def _radii(sample: torch.Tensor, k: int) -> torch.Tensor:
-    """Return the squared distance of each sample to its k-th neighbour; the nearest is itself."""
-    rows = max(1, 4 * _ENTRIES // len(sample))
-    nearest = [
-        _squares(sample[i : i + rows], sample).topk(k + 1, 1, largest=False).values.amax(1)
-        for i in range(0, len(sample), rows)
-    ]
-    radii = torch.cat(nearest)
-    # nothing lies in the ball of a sample that equals its k nearest
-    radii[radii <= _EQUAL * (sample.double() ** 2).sum(1)] = -torch.inf
-    return radii
-
-
-def _squares(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Return squared distances of all pairs, ``(len(a), len(b))`` in single precision.
-
-    From scalar products in double precision: rounded to single, what is equally far is so again.
-    """
-    found = torch.empty(len(a), len(b))
-    left = a.double()
-    left = torch.cat([-2 * left, (left**2).sum(1, keepdim=True), torch.ones(len(a), 1)], 1)
-    for first in range(0, len(b), _COLUMNS):
-        right = b[first : first + _COLUMNS].double()
-        ends = torch.ones(len(right), 1), (right**2).sum(1, keepdim=True)
-        found[:, first : first + _COLUMNS] = left @ torch.cat([right, *ends], 1).T
-    return found
-
-
 def half_sample_errors(
     function: Callable[[Any, Any], Mapping[str, float]],
     a: npt.NDArray[Any],
@@ -407,9 +316,10 @@ def half_sample_errors(
     return {name: float(np.std([d[name] for d in drawn], ddof=1)) for name in drawn[0]}
 
 
-def _two_samples(
+def two_samples(
     reference: npt.ArrayLike, generated: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Return two samples ``(rows, features)``; InputError where they cannot be compared."""
     a, b = np.asarray(reference), np.asarray(generated)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in (*a.shape, *b.shape):
         raise InputError(
@@ -426,7 +336,7 @@ def _two_samples(
 
 
 def _normalised(reference: npt.ArrayLike, generated: npt.ArrayLike) -> tuple[Array, Array]:
-    a, b = (x.astype(np.float64) for x in _two_samples(reference, generated))
+    a, b = (x.astype(np.float64) for x in two_samples(reference, generated))
     largest = np.abs(a).max(0)
     largest[largest == 0] = 1
     a /= largest

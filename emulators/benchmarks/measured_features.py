@@ -13,9 +13,9 @@ from emulators.benchmarks.features import (
     fpd,
     half_sample_errors,
     kpd,
-    prdc,
     whole_frechet_distance,
 )
+from emulators.benchmarks.neighbourhoods import prdc
 from emulators.benchmarks.pair import Pair, Rows
 from emulators.benchmarks.progress import tracked
 from emulators.benchmarks.showers import high_level_features
@@ -119,7 +119,7 @@ def kpd_of(reference: Features, generated: Features, batch_size: int) -> Values:
 
 @remembered
 def prdc_of(reference: Features, generated: Features) -> Values:
-    """Return `features.prdc` of five neighbours."""
+    """Return `neighbourhoods.prdc` of five neighbours."""
     return prdc(reference, generated, k=5)
 
 

@@ -3,16 +3,16 @@ import warnings
 import numpy as np
 import pytest
 
-from emulators.benchmarks import features, measured_features
+from emulators.benchmarks import features, measured_features, neighbourhoods
 from emulators.benchmarks.features import (
     fpd,
     frechet_distance,
     kernel_distance,
     kpd,
-    prdc,
     whole_frechet_distance,
 )
 from emulators.benchmarks.measured_features import measure_features
+from emulators.benchmarks.neighbourhoods import prdc
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.tables import feature_rows
 from emulators.errors import InputError
@@ -230,8 +230,8 @@ def test_prdc_by_hand_and_in_blocks(monkeypatch, k):
     expected = by_hand(reference, generated, k)
     assert not {0, 1} & {*expected.values()}  # each tells something
     assert prdc(reference, generated, k) == pytest.approx(expected)
-    monkeypatch.setattr(features, "_ENTRIES", 100)  # blocks of 6 to 8 rows
-    monkeypatch.setattr(features, "_COLUMNS", 16)
+    monkeypatch.setattr(neighbourhoods, "_ENTRIES", 400)  # blocks of 6 to 8 rows
+    monkeypatch.setattr(neighbourhoods, "_COLUMNS", 16)
     assert prdc(reference, generated, k) == pytest.approx(expected)
 
 
