@@ -99,9 +99,9 @@ def html(record: Mapping[str, Any]) -> str:
             figure(
                 plots.response(layers),
                 "Response (mean) and resolution (standard deviation) of the energy of the whole "
-                "shower over the incident energy, in bins of equally many; below, emulator over "
-                "reference, with the band of ±2 %. Points should lie on each other, or apart by no "
-                "more than their bootstrap errors.",
+                "shower over the incident energy, in bins that hold equally many; below, emulator "
+                "over reference, with the band of ±2 %. Points should lie on each other, or apart "
+                "by no more than their bootstrap errors.",
             ),
         ),
         (

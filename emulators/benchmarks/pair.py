@@ -78,20 +78,22 @@ class Pair:
         )
         return first, second
 
-    def halvings(self, count: int, seed: int) -> tuple[Rows, list[tuple[Rows, Rows]]]:
+    def halvings(
+        self, count: int, seed: int, most: int | None = None
+    ) -> tuple[Rows, list[tuple[Rows, Rows]]]:
         """Draw rows of the generated sample, and disjoint halves (A, B) of the reference.
 
-        All are of one size.  Where the samples are paired the generated rows are the partners of
-        the first B, so that value (generated against A) and floor (B against A) differ in the
-        emulator alone, not in the incident energies.
+        All are of one size, and the first ``most`` of each are returned.  Where the samples are
+        paired the generated rows are the partners of the first B, so that value (generated against
+        A) and floor (B against A) differ in the emulator alone, not in the incident energies.
         """
         n = len(self.reference)
         m = min(n // 2, len(self.generated))
         halves = []
         for k in range(count):
             rows = stream(seed, "halves", k).permutation(n)
-            halves.append((rows[:m], rows[m : 2 * m]))
-        return (halves[0][1] if self.paired else np.arange(m)), halves
+            halves.append((rows[:m][:most], rows[m : 2 * m][:most]))
+        return (halves[0][1] if self.paired else np.arange(m)[:most]), halves
 
 
 def _in_pieces(values: Any, geometry: ShowerGeometry, energy: Array) -> dict[str, Array]:

@@ -125,14 +125,13 @@ def displaced_lattice(field: Tensor, apart: Tensor | None = None, layers: int = 
     counts = field.new_zeros(n, math.prod(cells))
     rows = max(1, CHUNK // math.prod(cells[1:]))
     for layer in range(layers):
-        moves = [s.round().to(torch.int16) for s in shifts]
+        moved = shifts
         if across:
             # stretches of one field that are far from each other are as good as several fields
             by = [(2 * a + 1) * layer * size // layers for a, size in enumerate(cells)]
             axes = tuple(range(1, len(cells) + 1))
-            moves = [
-                (s + a.roll(by, axes)).round_().to(torch.int16) for s, a in zip(shifts, across)
-            ]
+            moved = [s + a.roll(by, axes) for s, a in zip(shifts, across)]
+        moves = [s.round().to(torch.int16) for s in moved]
         for sample, first in itertools.product(range(n), range(0, cells[0], rows)):
             part = slice(first, first + rows)
             target = torch.zeros((), dtype=torch.int64, device=field.device)

@@ -65,8 +65,7 @@ def _measured(pair: Pair, seed: int, condition: str, edges: Array) -> dict[str, 
     first, second = (
         bin_numbers(s.conditions[condition], edges) for s in (pair.reference, pair.generated)
     )
-    rows, halves = pair.halvings(HALVINGS, seed)
-    rows, halves = rows[:MOST], [(a[:MOST], b[:MOST]) for a, b in halves]
+    rows, halves = pair.halvings(HALVINGS, seed, MOST)
     names = [o.name for o in observable_table(pair.geometry)]
     bins = len(edges) - 1
     tables = {

@@ -71,8 +71,7 @@ def measure_correlations(pair: Pair, seed: int) -> dict[str, Any]:
     table = observable_table(pair.geometry)
     names = [o.name for o in table]
     ref, gen = (_dense([found[name] for name in names]) for found in pair.observables)
-    rows, halves = pair.halvings(HALVINGS, seed)
-    rows, halves = rows[:MOST], [(a[:MOST], b[:MOST]) for a, b in halves]
+    rows, halves = pair.halvings(HALVINGS, seed, MOST)
     m, upper = len(rows), np.triu_indices(len(names), 1)
     whole = ref[:, : 2 * MOST], gen[:, : 2 * MOST]
 
