@@ -55,9 +55,12 @@ class Copula(nn.Module):
     widths; with nothing added, each number has the distribution of the training samples.
     """
 
+    steps: Tensor
+
     def __init__(self, width: int, latent: int) -> None:
         super().__init__()
         self.latent = latent
+        self.register_buffer("steps", torch.tensor(QUANTILES), persistent=False)
         self.quantiles = ByEnergy(len(QUANTILES) * width)
         self.spread = ByEnergy(width, 1.0)
         self.factors = nn.Linear(KNOTS * latent, width, bias=False)
@@ -97,7 +100,7 @@ class Copula(nn.Module):
         common = self.factors((knot_weights(position)[:, :, None] * z[:, None]).flatten(1)).float()
         u = common + offset + self.spread(position) * log_width.clamp(-5, 2).exp() * own
         q = self.quantiles(position).unflatten(1, (len(QUANTILES), -1))
-        steps = torch.tensor(QUANTILES, device=q.device)
+        steps = self.steps
         slopes = (q[:, 1:] - q[:, :-1]) / steps.diff()[:, None]
         value: Tensor = q[:, 0] + slopes[:, 0] * (u - steps[0])
         for k in range(1, len(QUANTILES) - 1):
@@ -143,7 +146,7 @@ def _factors(values: Tensor, position: Tensor, latent: int) -> tuple[Tensor, Ten
     scores at fixed incident energy; each number keeps at least a hundredth of its variance.
     """
     n, width = values.shape
-    ranks = torch.from_numpy(rankdata(values.cpu().numpy(), axis=0)).to(values.device)
+    ranks = torch.from_numpy(rankdata(values.double().cpu().numpy(), axis=0)).to(values.device)
     scores = torch.special.ndtri(ranks / (n + 1))
     design = torch.cat([torch.ones_like(position), position], 1).double()
     scores = scores - design @ torch.linalg.lstsq(design, scores).solution

@@ -51,6 +51,7 @@ SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributi
 LARGEST = 15.0  # exponent
 CALIBRATION, CELLS, ROUNDS = 2048, 1 << 27, 4  # most fields, cells, and rounds of the last fit
 CHUNK = 1 << 22  # cells worked on at once
+AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 27}  # cells above thresholds: a cache's, or few launches
 TILE = 1 << 22  # cells that the generator's network works on at once
 
 
@@ -195,9 +196,11 @@ class FieldGenerator(Generator):
         """Remove what is left of the error of mean power spectrum and one-point distribution.
 
         A filter in ``k`` and a map of values, both polynomials of the conditions, act on the
-        network's Gaussianised field.  They are fitted to training samples; the spectra compared are
-        those of ``exp(x)``, the density where the transform is a logarithm.
+        network's Gaussianised field in evaluation mode, in which this leaves the network.  They are
+        fitted to training samples; the spectra compared are those of ``exp(x)``, the density where
+        the transform is a logarithm.
         """
+        self.eval()
         target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
         mean = _density(x).mean()  # else it outshines the largest scales
         target.fit(_density(x) - mean, c)
@@ -223,7 +226,7 @@ class FieldGenerator(Generator):
         """Return fields ``(batch, channels, *cells)``."""
         y = self.gaussianised(z, c)
         with full_precision(z):
-            if self.calibrated:
+            if self._corrected():
                 y = self.filter.multiplied(y, c)[0]
             return self._inner(self._mapped(y, c)).contiguous()
 
@@ -278,8 +281,12 @@ class FieldGenerator(Generator):
     def _mapped(self, y: Tensor, c: Tensor) -> Tensor:
         """Map the network's Gaussianised field to values, through one table of both maps."""
         at = self.one_point.grid(c)
-        table = self.one_point(self.remap.inverse(at, c) if self.calibrated else at, c)
+        table = self.one_point(self.remap.inverse(at, c) if self._corrected() else at, c)
         return evaluated(table, y)
+
+    def _corrected(self) -> bool:
+        """Tell whether the last corrections act: those of a network that is no longer trained."""
+        return not self.training and bool(self.calibrated)
 
     def _inner(self, x: Tensor) -> Tensor:
         """Cut the margins off."""
@@ -410,11 +417,13 @@ class FieldCritic(Critic):
             parts.append((power @ self.share + 1e-6).log().flatten(1))
         for i, plane in enumerate(self._planes(x)):
             flat = plane.flatten(2)
+            softness = self.softness[i][..., None]
+            at_once = max(1, AT_ONCE.get(flat.device.type, 0) // flat.numel())
             above = [
-                torch.sigmoid((flat - t[None, :, None]) / self.softness[i][None]).mean(2)
-                for t in self.threshold[i].unbind(1)
+                torch.sigmoid((flat[:, :, None] - some[..., None]) / softness).mean(3)
+                for some in torch.split(self.threshold[i], at_once, 1)
             ]
-            parts.append(torch.stack(above, 2).view(n, -1).clamp_min(1e-6).log())
+            parts.append(torch.cat(above, 2).view(n, -1).clamp_min(1e-6).log())
         return torch.cat(parts, 1)
 
 

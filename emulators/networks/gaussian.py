@@ -47,7 +47,7 @@ def features(c: Tensor) -> Tensor:
     terms = [c.new_ones(len(c))]
     for degree in range(1, _degree(c.shape[1]) + 1):
         for chosen in itertools.combinations_with_replacement(range(c.shape[1]), degree):
-            terms.append(c[:, chosen].prod(1))
+            terms.append(math.prod((c[:, i] for i in chosen), start=terms[0]))
     return torch.stack(terms, 1)
 
 
@@ -108,15 +108,15 @@ class OnePoint(nn.Module):
         Of few fields the polynomials have a lower degree.
         """
         terms = _affordable(len(c), c.shape[1])
-        design = features(c.double())[:, :terms]
+        design = features(c.double())[:, :terms].cpu()  # the regression itself is small
         self.coefficients.zero_()
         for channel, field in enumerate(x.flatten(2).unbind(1)):
             values = _levels(field)
             chunk = max(1, CHUNK // field.shape[1])
-            below = torch.cat([_below(rows, values) for rows in torch.split(field, chunk)])
+            below = torch.cat([_below(rows, values) for rows in torch.split(field, chunk)]).cpu()
             self.values[channel], self.largest[channel] = values, field.max()
             beta = _probit(design, below / field.shape[1], field.shape[1])
-            self.coefficients[channel, :terms] = beta.float()
+            self.coefficients[channel, :terms] = beta.to(self.coefficients)
 
     def table(self, c: Tensor) -> Tensor:
         """Return the normal numbers ``(n, channels, LEVELS)`` that map to `values`, increasing."""
@@ -152,14 +152,14 @@ def _levels(field: Tensor) -> Tensor:
     values = some[(at * (len(some) - 1)).round().long()]
     # where values repeat the levels must still increase
     span = (values[-1] - values[0]).clamp_min(1e-6)
-    ramp = 1e-6 * span * torch.arange(LEVELS)
+    ramp = 1e-6 * span * torch.arange(LEVELS, device=field.device)
     return (values - ramp).cummax(0).values + ramp
 
 
 def _below(rows: Tensor, values: Tensor) -> Tensor:
     """Count, in each row, the cells below each of the values."""
     place = torch.searchsorted(values, rows.contiguous(), right=True)
-    place += torch.arange(len(rows))[:, None] * (LEVELS + 1)
+    place += torch.arange(len(rows), device=rows.device)[:, None] * (LEVELS + 1)
     counts = torch.bincount(place.flatten(), minlength=len(rows) * (LEVELS + 1))
     return counts.view(len(rows), -1).cumsum(1)[:, :-1].double()
 
@@ -269,24 +269,25 @@ class Spectrum(nn.Module):
         log_k = (torch.bincount(shell, k) / modes).log()
         # the mean of the field is the shell of k = 0; it stands for what is well below the first
         log_k[0] = log_k[1] - math.log(4)
-        window = taper(self.cells, self.periodic)
+        window = taper(self.cells, self.periodic).to(y.device)
+        places, share = shell.to(y.device), (weight / modes[shell]).to(y.device)
         dims = tuple(range(2, y.ndim))
         parts = []
         for some in torch.split(y, max(1, CHUNK // y[0].numel())):
             power = torch.fft.rfftn(some.float() * window, dim=dims).abs().square().flatten(2)
-            power = power.double() * weight / math.prod(self.cells)
-            sums = power.new_zeros(*power.shape[:2], len(modes)).index_add_(2, shell, power)
-            parts.append(sums / modes)
-        design = features(c.double())
+            power = power.double() * share / math.prod(self.cells)
+            means = power.new_zeros(*power.shape[:2], len(modes)).index_add_(2, places, power)
+            parts.append(means.cpu())
+        design = features(c.double()).cpu()  # the regression itself is small
         few = design[:, : _affordable(len(c), c.shape[1])]
         knots = torch.linspace(float(log_k[1]), float(log_k[-1]), KNOTS - 1)
         self.log_k.copy_(torch.cat([log_k[:1], knots]))
-        left, step = _place(self.log_k.double(), log_k)
+        left, step = _place(self.log_k.double().cpu(), log_k)
         for channel, power in enumerate(torch.cat(parts).clamp_min(1e-12).unbind(1)):
             offset = torch.zeros_like(power)
             if around is not None:
-                at, on = _place(log_k, around.log_k.double())
-                known = around.coefficients[channel].double()
+                at, on = _place(log_k, around.log_k.double().cpu())
+                known = around.coefficients[channel].double().cpu()
                 offset = design @ (known[:, at] * (1 - on) + known[:, at + 1] * on)
             beta = few.new_zeros(few.shape[1], len(modes))
             beta[0] = (power / offset.exp()).mean(0).log()
@@ -295,7 +296,7 @@ class Spectrum(nn.Module):
                 beta = regress(few, eta + (power / (eta + offset).exp() - 1).clamp(-2, 5))
             self.coefficients[channel] = 0 if around is None else around.coefficients[channel]
             at_knots = beta[:, left] * (1 - step) + beta[:, left + 1] * step
-            self.coefficients[channel, : len(beta)] += at_knots.float()
+            self.coefficients[channel, : len(beta)] += at_knots.to(self.coefficients)
 
     @torch.no_grad()
     def forward(self, white: Tensor, c: Tensor) -> Tensor:
@@ -318,10 +319,10 @@ class Spectrum(nn.Module):
         rows = max(1, CHUNK // math.prod(modes.shape[3:]))
         for first in range(0, cells[0], rows):  # a large field is worked on in pieces
             part = slice(first, first + rows)
-            k = wave_number(cells, self.sizes, part).to(field.device)
+            k = wave_number(cells, self.sizes, part, field.device)
             left, step = _place(k.log(), self.log_k)
             power = (log_power[..., left] * (1 - step) + log_power[..., left + 1] * step).exp_()
-            total += (power * hermitian(cells).to(field.device)).flatten(2).sum(2)
+            total += (power * hermitian(cells, field.device)).flatten(2).sum(2)
             modes[:, :, part] *= power.sqrt_()
         variance = (total / math.prod(cells)).view(*total.shape, *[1] * len(cells))
         return torch.fft.irfftn(modes, s=cells, dim=dims), variance
@@ -334,14 +335,20 @@ def _place(at: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
     return left, step.clamp_(0, 1)
 
 
-def wave_number(cells: Sequence[int], sizes: Sequence[float], part: slice = slice(None)) -> Tensor:
+def wave_number(
+    cells: Sequence[int],
+    sizes: Sequence[float],
+    part: slice = slice(None),
+    device: torch.device | None = None,
+) -> Tensor:
     """Return ``|k|`` of the modes that `torch.fft.rfftn` gives, of ``part`` of its first axis.
 
     ``sizes`` are those of a cell.
     """
+    frequencies = [*[torch.fft.fftfreq] * (len(cells) - 1), torch.fft.rfftfreq]
     axes = [
-        2 * math.pi * (torch.fft.fftfreq if i < len(cells) - 1 else torch.fft.rfftfreq)(n, d=size)
-        for i, (n, size) in enumerate(zip(cells, sizes))
+        2 * math.pi * frequency(n, d=size, device=device)
+        for frequency, n, size in zip(frequencies, cells, sizes)
     ]
     axes[0] = axes[0][part]
     squares = [
@@ -352,15 +359,15 @@ def wave_number(cells: Sequence[int], sizes: Sequence[float], part: slice = slic
     return total.sqrt()
 
 
-def hermitian(cells: Sequence[int]) -> Tensor:
+def hermitian(cells: Sequence[int], device: torch.device | None = None) -> Tensor:
     """Return how many modes of the whole lattice each mode of `torch.fft.rfftn` stands for.
 
     It broadcasts over all axes but the last.
     """
-    last = torch.full((cells[-1] // 2 + 1,), 2.0)
-    last[0] = 1.0
+    last = torch.full((cells[-1] // 2 + 1,), 2.0, device=device)
+    last[:1].fill_(1.0)
     if cells[-1] % 2 == 0:
-        last[-1] = 1.0
+        last[-1:].fill_(1.0)
     return last
 
 

@@ -1,7 +1,6 @@
 """Particles of a lattice, displaced by a linear density contrast: what simulations start from."""
 
 import copy
-import itertools
 import math
 from collections.abc import Callable
 
@@ -67,7 +66,8 @@ class ParticleStart(nn.Module):
             if not last:
                 normal = self.gaussianised(counts, torch.randn_like(counts), c)
                 found.fit(self._contrast(finished(normal, c)), c, target)
-                self.linear.coefficients += large * (target.coefficients - found.coefficients)
+                missing = (target.coefficients - found.coefficients).clamp(-1, 1)
+                self.linear.coefficients += large * missing
 
     def _contrast(self, x: Tensor) -> Tensor:
         return (x.exp() - 1) / self.particles - 1
@@ -122,28 +122,31 @@ def displaced_lattice(field: Tensor, apart: Tensor | None = None, layers: int = 
     n, *cells = field.shape
     shifts = _displacements(field)
     across = _displacements(apart, layers) if apart is not None else []
-    counts = field.new_zeros(n, math.prod(cells))
-    rows = max(1, CHUNK // math.prod(cells[1:]))
+    counts = field.new_zeros(n * math.prod(cells))
+    axes = tuple(range(1, len(cells) + 1))
+    place = [torch.arange(size, device=field.device) for size in (n, *cells)]
+    rows = max(1, CHUNK // (n * math.prod(cells[1:])))
     for layer in range(layers):
         moved = shifts
         if across:
             # stretches of one field that are far from each other are as good as several fields
             by = [(2 * a + 1) * layer * size // layers for a, size in enumerate(cells)]
-            axes = tuple(range(1, len(cells) + 1))
             moved = [s + a.roll(by, axes) for s, a in zip(shifts, across)]
         moves = [s.round().to(torch.int16) for s in moved]
-        for sample, first in itertools.product(range(n), range(0, cells[0], rows)):
+        for first in range(0, cells[0], rows):
             part = slice(first, first + rows)
-            target = torch.zeros((), dtype=torch.int64, device=field.device)
-            for axis, (size, shift) in enumerate(zip(cells, moves)):
-                start = torch.arange(size, device=field.device)
-                start = (start[part] if axis == 0 else start).view(
-                    [-1 if a == axis else 1 for a in range(len(cells))]
-                )
-                target = target * size + (start + shift[sample, part]) % size
+            target = _along(place[0], 0, len(cells))
+            for axis, (size, shift) in enumerate(zip(cells, moves), 1):
+                start = place[axis][part] if axis == 1 else place[axis]
+                target = target * size + (_along(start, axis, len(cells)) + shift[:, part]) % size
             flat = target.flatten()
-            counts[sample].index_add_(0, flat, field.new_ones(()).expand(len(flat)))
+            counts.index_add_(0, flat, field.new_ones(()).expand(len(flat)))
     return counts.view_as(field)
+
+
+def _along(numbers: Tensor, axis: int, cells: int) -> Tensor:
+    """Return numbers that belong to one axis of ``(n, *cells)``, ready to broadcast."""
+    return numbers.view([-1 if a == axis else 1 for a in range(cells + 1)])
 
 
 def _displacements(field: Tensor, across: int = 0) -> list[Tensor]:
@@ -155,8 +158,8 @@ def _displacements(field: Tensor, across: int = 0) -> list[Tensor]:
     cells = field.shape[1:]
     d = len(cells)
     modes = torch.fft.rfftn(field, dim=tuple(range(1, d + 1)))
-    k = wave_number(cells, [1.0] * d).to(field.device)
-    k[(0,) * d] = math.inf
+    k = wave_number(cells, [1.0] * d, device=field.device)
+    k.view(-1)[:1].fill_(math.inf)
     modes *= torch.exp(-(SMOOTHED * k).square() / 2) / k.square()
     if across:
         waves = torch.fft.fftfreq(across)[1:].square() * (2 * math.pi) ** 2

@@ -271,7 +271,7 @@ class MultiscaleGenerator(Generator):
                 base = _spread(torch.cat(under), factor)
                 seen = torch.cat([seen, base[:, None]], 1)
             seen = (seen / self.scales.width[scale]).flatten(1, 2)
-            begun = [c.new_tensor([float(n > 0) for n in place]) for place in turn]
+            begun = [torch.stack([c.new_full((), n > 0) for n in place]) for place in turn]
             e = torch.cat([torch.cat([c, b.expand(len(c), -1)], 1) for b in begun])
             z, rows = (
                 torch.cat([zs[place] for place in turn]),

@@ -54,10 +54,9 @@ def update_average(
     """
     memory = min(half_life, ramp_up * seen)
     keep = 0.5 ** (batch / memory) if memory > 0 else 0.0
-    for mean, now in zip(average.parameters(), module.parameters(), strict=True):
-        mean.lerp_(now, 1 - keep)
-    for kept, buffer in zip(average.buffers(), module.buffers(), strict=True):
-        kept.copy_(buffer)
+    torch._foreach_lerp_(list(average.parameters()), list(module.parameters()), 1 - keep)
+    if buffers := list(average.buffers()):
+        torch._foreach_copy_(buffers, list(module.buffers()))
 
 
 def batch_norms(module: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

@@ -66,8 +66,12 @@ class Duel:
     table: Game
     autocast: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
 
-    def critic_phase(self, batch: Batch, update: int, random: torch.Generator) -> Phase:
-        """Return the critic's loss at its ``update``-th update.
+    def penalised(self, update: int) -> bool:
+        """Tell whether gradient penalties act at this update of the critic."""
+        return update % self.table.penalty_interval == 0
+
+    def critic_phase(self, batch: Batch, due: bool, random: torch.Generator) -> Phase:
+        """Return the critic's loss, with its penalties where they are ``due``.
 
         ``random`` (on the CPU) mixes real and generated samples for the gradient penalty.
         """
@@ -77,7 +81,6 @@ class Duel:
                 fake = self.generator(batch.z, batch.asked_c)
             real_views = self.critic.views(batch.x, batch.c)
             fake_views = self.critic.views(fake.float(), batch.asked_c)
-        due = update % table.penalty_interval == 0
         if due and table.r1:
             real_views = penalties.watch(real_views)
         if due and table.r2:

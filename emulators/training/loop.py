@@ -109,6 +109,7 @@ def _require_same(begun: Recipe, recipe: Recipe) -> None:
         "device",
         "checkpoint_minutes",
         "log_samples",
+        "graphs",
     )
     for table in ("data", "network", "transform", "game", "training"):
         old, new = (r.to_mapping()[table] for r in (begun, recipe))

@@ -204,7 +204,7 @@ class Run:
     def _log_losses(self) -> None:
         self.losses = self.trainer.take_averages()
         rates = {
-            f"learning_rate_{name}": o.param_groups[0]["lr"]
+            f"learning_rate_{name}": float(o.param_groups[0]["lr"])
             for name, o in self.trainer.optimisers.items()
         }
         self._write({"samples_per_second": self.rate, **rates, **self.losses})

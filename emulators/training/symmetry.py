@@ -106,14 +106,20 @@ class GridSymmetry:
 
     def __call__(self, values: Tensor, drawn: Tensor) -> Tensor:
         """Return fields ``(n, channels, *cells)``, each mapped as was drawn for it."""
-        d = len(self.cells)
-        axes = range(1, d + 1)
-        mapped = torch.empty_like(values)
-        for sample, (target, numbers) in enumerate(zip(mapped, drawn.tolist())):
-            field = values[sample].roll(numbers[:d], tuple(axes))
-            field = field.flip([axis for axis in axes if numbers[d + axis - 1]])
-            target.copy_(field.permute(0, *(1 + axis for axis in self.orders[numbers[-1]])))
-        return mapped
+        d, device = len(self.cells), values.device
+        sizes = torch.tensor(self.cells, device=device).view(d, *[1] * d)
+        inverses = torch.tensor(self.orders, device=device).argsort(1)[drawn[:, -1]]
+        steps = [torch.arange(size, device=device) for size in self.cells]
+        # where each cell of the mapped field comes from: axis by axis, in the cells of the field
+        place = torch.stack(torch.meshgrid(*steps, indexing="ij"))[inverses]
+        shift, mirrored = (n.view(len(n), d, *[1] * d) for n in torch.split(drawn[:, :-1], d, 1))
+        place = torch.where(mirrored > 0, sizes - 1 - place, place)
+        place = (place - shift) % sizes
+        flat = place[:, 0]
+        for axis in range(1, d):
+            flat = flat * self.cells[axis] + place[:, axis]
+        index = flat.view(len(values), 1, -1).expand(-1, values.shape[1], -1)
+        return values.flatten(2).gather(2, index).view_as(values)
 
     def __len__(self) -> int:
         """Return the order of the group."""

@@ -30,6 +30,7 @@ from emulators.training.averaging import (
 )
 from emulators.training.distributed import World
 from emulators.training.games import Batch, Duel, Phase
+from emulators.training.graphs import Recorded
 from emulators.training.recipe import Recipe
 from emulators.training.symmetry import symmetry_of
 
@@ -123,14 +124,22 @@ class Trainer:
         world.share((self.transform, self.generator, self.critic))
         self.average = average_of(self.generator)
         rates, betas = recipe.optimiser, recipe.optimiser.betas
+        self.graphs = recipe.training.graphs and world.device.type == "cuda"
+        if self.graphs and world.size > 1:
+            raise InputError(f"training.graphs is for one process; there are {world.size}")
+        self._recorded: dict[tuple[str, bool], Recorded] = {}
+        self._aside = torch.cuda.Stream() if self.graphs else None  # type: ignore[no-untyped-call]
         self.optimisers = {
-            name: torch.optim.Adam(module.parameters(), rate, betas, fused=True)
+            name: torch.optim.Adam(
+                module.parameters(), rate, betas, fused=True, capturable=self.graphs
+            )
             for name, module, rate in (
                 ("generator", self.generator, rates.learning_rate_generator),
                 ("critic", self.critic, rates.learning_rate_critic),
             )
         }
         self.rates = {name: o.param_groups[0]["lr"] for name, o in self.optimisers.items()}
+        self._settle_rates()
         self.stream = BatchStream(
             self.dataset, train, self.batch_size, seed, world.rank, world.size
         )
@@ -146,6 +155,13 @@ class Trainer:
         self.best: dict[str, Any] = {}
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
+
+    def _settle_rates(self) -> None:
+        """Have each rate where steps look for it: what is recorded reads it from the device."""
+        for optimiser in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["capturable"], rate = self.graphs, float(group["lr"])
+                group["lr"] = torch.tensor(rate, device=self.world.device) if self.graphs else rate
 
     def _fit(self, seed: int) -> None:
         """Fit the transform on the training split, then give the networks starting values."""
@@ -238,21 +254,26 @@ class Trainer:
         game, factor = self.recipe.game, self.rate_factor
         for name, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
-                group["lr"] = self.rates[name] * factor
+                if isinstance(group["lr"], Tensor):
+                    group["lr"].fill_(self.rates[name] * factor)
+                else:
+                    group["lr"] = self.rates[name] * factor
         random = self._random("step")
         mixing = self._random("mixing", self.world.rank) if game.gradient_penalty else random
         for k in range(game.n_critic):
             update = self.steps * game.n_critic + k
             reference = self._reference(update, random)
             batch = self._batch(reference, random)
-            self._descend("critic", self.critic, self.duel.critic_phase(batch, update, mixing))
+            due = self.duel.penalised(update)
+            critic = functools.partial(self.duel.critic_phase, due=due, random=mixing)
+            self._descend("critic", due, self.critic, critic, batch)
             if game.weight_clip:
                 penalties.weight_clip(self.critic, game.weight_clip)
         for _ in range(game.n_generator):
             # the last batch again, with new latents: what it would cost to read another one buys
             # nothing, since the generator sees the reference only through the critic
             batch = self._batch(reference, random)
-            self._descend("generator", self.generator, self.duel.generator_phase(batch))
+            self._descend("generator", False, self.generator, self.duel.generator_phase, batch)
         self.steps += 1
         update_average(
             self.average,
@@ -311,13 +332,28 @@ class Trainer:
         asked = low + (high - low) * self._mine(asked)
         return Batch(x, c, z, asked, self.transform.scale(asked))
 
-    def _descend(self, name: str, module: nn.Module, phase: Phase) -> None:
+    def _descend(
+        self,
+        name: str,
+        due: bool,
+        module: nn.Module,
+        phase: Callable[[Batch], Phase],
+        batch: Batch,
+    ) -> None:
+        """Take a step of an optimiser down a phase's loss, and add up what it says for the log."""
         optimiser = self.optimisers[name]
-        optimiser.zero_grad(set_to_none=True)
-        phase.loss.backward()  # type: ignore[no-untyped-call]
-        self.world.average_gradients(module.parameters())
-        optimiser.step()
-        for key, value in phase.parts.items():
+
+        def update(*tensors: Tensor) -> dict[str, Tensor]:
+            found = phase(Batch(*tensors))
+            optimiser.zero_grad(set_to_none=True)
+            found.loss.backward()  # type: ignore[no-untyped-call]
+            self.world.average_gradients(module.parameters())
+            optimiser.step()
+            return found.parts
+
+        if self._aside is not None and (name, due) not in self._recorded:
+            self._recorded[name, due] = Recorded(update, self._aside)
+        for key, value in self._recorded.get((name, due), update)(*batch).items():
             old = self._sums.get(key)
             if old is None:
                 self._sums[key] = value.clone()
@@ -365,6 +401,7 @@ class Trainer:
         try:
             for name, part in self._parts():
                 part.load_state_dict(state[name])
+            self._settle_rates()
             self.steps, self.seconds = state["steps"], state["seconds"]
             self.best = state["best"]
         except (KeyError, RuntimeError, ValueError) as error:

@@ -26,7 +26,9 @@ from emulators.data.spec import (
 )
 from emulators.data.transforms import Transform
 from emulators.networks import ARCHITECTURES, Architecture, Critic, Generator, build_networks
+from emulators.training.graphs import Recorded
 from emulators.training.objectives import OBJECTIVES
+from emulators.training.penalties import r1, watch
 
 REFERENCE = Path(__file__).with_name("reference.json")
 N = 8
@@ -314,6 +316,48 @@ def test_the_condition_matters_to_both(name):
     generator.eval()
     assert not torch.equal(generator(z, c), generator(z, c.flip(0)))
     assert not torch.equal(critic(x, c), critic(x, c.flip(0)))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@every
+def test_cuda_computes_what_the_cpu_does(name):
+    pair, (x, c) = networks(name), batch(name, 512)
+    generator, critic = pair
+    z = latent(generator)
+    for network in pair:
+        network.eval()
+    with torch.no_grad():
+        expected = generator(z, c[:N]), critic(x[:N], c[:N])
+        for network in pair:
+            network.cuda()
+        x, c, z = x.cuda(), c.cuda(), z.cuda()
+        found = generator(z, c[:N]), critic(x[:N], c[:N])
+    for ours, theirs in zip(found, expected):
+        near = torch.isclose(ours.cpu(), theirs, rtol=0, atol=0.01 * theirs.abs().max().item())
+        assert near.float().mean() > 0.98  # a particle at the border of a cell may fall to either
+
+    # what a training does: a penalty's second derivative, recorded as a graph; last corrections
+    def update(x: Tensor, c: Tensor, z: Tensor) -> dict[str, Tensor]:
+        for network in pair:
+            network.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16):
+            views = watch(critic.views(x, c))
+            scores = critic.score(views, c).float()
+            fake = critic(generator(z, c), c).float()
+        loss = r1(scores, views, 1.0) + fake.square().mean()
+        loss.backward()
+        return {"loss": loss.detach()}
+
+    for network in pair:
+        network.train()
+    recorded = Recorded(update, torch.cuda.Stream())
+    losses = [recorded(x[:N], c[:N], z)["loss"].item() for _ in range(6)]
+    assert recorded.graph is not None
+    assert losses == pytest.approx([losses[0]] * 6, rel=0.05)
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in generator.parameters())
+    assert recorded(x[N : 2 * N], c[N : 2 * N], z)["loss"].item() != losses[0]
+    generator.eval().calibrate(x, c)
+    assert generator(z, c[:N]).isfinite().all()
 
 
 def numbers(name: str) -> dict[str, list[float]]:

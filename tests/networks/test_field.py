@@ -41,11 +41,11 @@ def trained(spec, options=SMALL, seed=0, samples=100, calibrated=False):
     """Return a generator with a fitted start and a network that adds something."""
     generator, _ = build_networks("field", options, spec, seed)
     x, c = lognormal(spec, samples)
-    generator.initialise(x, c)
-    for parameter in generator.parameters():
-        parameter.mul_(1.35)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        generator.initialise(x, c)
+        for parameter in generator.parameters():
+            parameter.mul_(1.35)
         if calibrated:
             generator.calibrate(x, c)
     return generator.eval(), x, c
