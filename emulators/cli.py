@@ -212,6 +212,13 @@ def generate(
     click.echo(f"{output}: {time.perf_counter() - began:.1f} s with {loaded.name}")
 
 
+_cache = click.option(
+    "--cache/--no-cache",
+    default=True,
+    help="Keep what is long to measure in ~/.cache/emulators, and take what is kept there.",
+)
+
+
 @click.command("benchmark", short_help="Measure how far samples are from a reference.")
 @click.argument("generated", type=PATH)
 @click.argument("reference", type=PATH)
@@ -234,11 +241,7 @@ def generate(
     help="Simulation to time beside the emulator; default: as REFERENCE records it.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
-@click.option(
-    "--cache/--no-cache",
-    default=True,
-    help="Keep what is long to measure in ~/.cache/emulators, and take what is kept there.",
-)
+@_cache
 @examples(
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/",
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --emulator runs/photons-1",
@@ -300,6 +303,7 @@ def benchmark(
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the suite.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done.")
 @click.option("--check", is_flag=True, help="Exit code 1 where a threshold is not met.")
+@_cache
 @examples(
     "emulators benchmark run benchmarks/showers-smoke.toml -o smoke/",
     "emulators benchmark run benchmarks/showers.toml --set data.path=photons.h5 --dry-run",
@@ -313,6 +317,7 @@ def benchmark_suite(
     settings: Sequence[str],
     dry_run: bool,
     check: bool,
+    cache: bool,
 ) -> None:
     """Do all of a SUITE (a TOML file): train, generate, measure, compare.
 
@@ -320,6 +325,7 @@ def benchmark_suite(
     prints the outcome. An interrupted command goes on where it stopped when it is given again.
     Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
     """
+    from emulators.benchmarks.cache import default_folder
     from emulators.benchmarks.suites.suite import plan_suite, read_suite, run_suite
     from emulators.benchmarks.suites.tables import outcome
 
@@ -328,7 +334,8 @@ def benchmark_suite(
     if dry_run:
         click.echo(plan_suite(plan, folder))
         return
-    record = run_suite(plan, folder, progress=True)
+    kept = default_folder() if cache else None
+    record = run_suite(plan, folder, cache=kept, progress=True)
     for line in outcome(record):
         click.echo(line)
     click.echo(folder / "index.html")

@@ -102,8 +102,8 @@ class TwoSampleTest:
     """What several trainings found on their held-out showers.
 
     ``auc_error`` and ``jsd_error`` are standard deviations over seeds (of split, initialisation and
-    order), of one training; the error of the mean is smaller by the root of their number.  ``n``
-    and ``n_test`` count showers of one class.  Scores are those of the first seed.
+    order), of one training.  ``n`` and ``n_test`` count showers of one class.  Scores are those of
+    the first seed.
     """
 
     n: int

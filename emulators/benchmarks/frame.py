@@ -7,7 +7,7 @@ head of a column sorts its table.
 import html as escape
 from collections.abc import Iterable, Mapping, Sequence
 
-from emulators.benchmarks.tables import STATUS, Part
+from emulators.benchmarks.tables import STATUS, Part, sentence
 
 __all__ = ["figure", "folded", "frame", "judged", "notes", "table"]
 
@@ -43,7 +43,7 @@ def judged(warnings: Sequence[str], lead: str, lines: Sequence[Mapping[str, str]
     items = "".join(
         f'<li class="{v["status"]}"><span class=mark aria-hidden=true>{_MARK[v["status"]]}</span>'
         f"<div><strong>{STATUS[v['status']]} ({escape.escape(v['what'])}).</strong> "
-        f"{escape.escape(v['text'])}</div></li>"
+        f"{escape.escape(sentence(v))}</div></li>"
         for v in lines
     )
     return f"{above}<p class=lead>{escape.escape(lead)}</p><ul class=verdict>{items}</ul>"

@@ -147,10 +147,11 @@ def response(table: Mapping[str, Any]) -> str:
                 )
             top.set_ylabel(label)
             top.tick_params(labelbottom=False)
-            top.legend()
             _deviation_panel(below, cells, kind)
             below.set_xlabel("incident energy [GeV]")
             below.set_ylabel("ratio")
+        # of few showers, points and errors leave no corner of the axes free
+        figure.legend(*top.get_legend_handles_labels(), loc="outside upper center", ncols=2)
         return svg(figure)
 
 

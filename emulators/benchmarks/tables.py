@@ -29,6 +29,7 @@ __all__ = [
     "layer_rows",
     "markdown",
     "observable_rows",
+    "sentence",
     "short",
     "shower_facts",
     "summary",
@@ -281,6 +282,15 @@ def summary(record: Mapping[str, Any]) -> str:
     return text + "."
 
 
+def sentence(line: Mapping[str, str]) -> str:
+    """Return the text of a line of a verdict without the name that stands before it in a report."""
+    name = line["what"].rpartition(": ")[2]  # "fault: energy scale", or a channel before it
+    text = line["text"]
+    if text.lower().startswith(f"{name.lower()}: "):
+        text = text[len(name) + 2 :]
+    return text[:1].upper() + text[1:]
+
+
 Part = tuple[str, Sequence[str], Iterable[Sequence[str]], str]  # title, headings, rows, note
 
 
@@ -305,7 +315,9 @@ def document(record: Mapping[str, Any], parts: Sequence[Part]) -> str:
     """Return a report as Markdown: verdict, then parts with a title, a table and a note each."""
     lines = [f"# Benchmark of generated {record['kind']}s", "", summary(record), ""]
     lines += [line for w in record["warnings"] for line in (f"**Warning.** {w}", "")]
-    lines += [f"- **{STATUS[v['status']]}** ({v['what']}): {v['text']}" for v in record["verdict"]]
+    lines += [
+        f"- **{STATUS[v['status']]}** ({v['what']}): {sentence(v)}" for v in record["verdict"]
+    ]
     for title, headings, rows, note in parts:
         lines += ["", f"## {title}", ""]
         for row in (headings, ["---"] * len(headings), *rows):

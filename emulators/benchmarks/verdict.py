@@ -19,8 +19,8 @@ _CAUSES = {
     "energy scale": ("missing showers", "noise in empty cells"),
     "lateral width": ("missing showers", "noise in empty cells"),
     "missing showers": ("noise in empty cells",),
-    "noise in empty cells": ("lateral width",),
-    "small deposits": ("lateral width", "noise in empty cells"),
+    "noise in empty cells": ("missing showers", "lateral width"),
+    "small deposits": ("missing showers", "lateral width", "noise in empty cells"),
     "smearing": ("noise in empty cells", "energy scale"),
 }
 
@@ -98,15 +98,13 @@ def _classifier(name: str, found: Mapping[str, Any], thresholds: Thresholds) -> 
 def _deviations(
     what: str, cells: Sequence[Mapping[str, Any]], moment: str, thresholds: Thresholds
 ) -> dict[str, str]:
-    limit = thresholds.deviation
+    limit, name = thresholds.deviation, what.capitalize()
     known = [c for c in cells if None not in (c[f"{moment}_deviation"], c[f"{moment}_error"])]
     if not known:
-        return _line("unclear", what, f"Too few showers in every bin to compare {what}.")
+        return _line("unclear", what, f"{name}: too few showers in every bin to compare.")
     within = sum(abs(c[f"{moment}_deviation"]) <= limit for c in known)
     beyond = [c for c in known if _excess(c, moment, limit) > _CLEAR]
-    text = f"{within} of {len(known)} {what} are within {_percent(limit)} of the reference"
-    if cells[0]["layer"] == "total":
-        text = f"{what.capitalize()}: {within} of {len(known)} bins are within {_percent(limit)}"
+    text = f"{name}: {within} of {len(known)} bins are within {_percent(limit)} of the reference"
     if beyond:
         cell = max(beyond, key=lambda c: _excess(c, moment, limit))
         deviation, error = abs(cell[f"{moment}_deviation"]), cell[f"{moment}_error"]
@@ -232,9 +230,7 @@ def _correlations(found: Mapping[str, Any], thresholds: Thresholds) -> dict[str,
 def _critic(found: Mapping[str, Any], thresholds: Thresholds) -> dict[str, str]:
     m, what = found["frechet_distance"], "critic's features"
     if m["too_small"]:
-        return _line(
-            "unclear", what, f"Too few showers for the critic's features: {m['too_small']}."
-        )
+        return _line("unclear", what, f"Critic's features: too few showers, n = {m['too_small']}.")
     excess, doubt = m["value"] - m["floor"], math.hypot(m["error"], m["floor_error"])
     limit = thresholds.critic
     status = "good" if excess <= limit else "poor" if excess > 3 * doubt else "unclear"
@@ -281,8 +277,9 @@ def _faults(findings: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
         text = "; ".join(f["text"] for f in parts[:3])
         more = f"; and {len(parts) - 3} more in the table" if len(parts) > 3 else ""
         causes = [c for c in _CAUSES.get(name, ()) if c in named]
-        follows = f" It may follow from {' and '.join(causes)}." if causes else ""
-        text = f"{text[0].upper()}{text[1:]}{more}; n = {_both(parts[0])}.{follows}"
+        told = " and ".join(filter(None, (", ".join(causes[:-1]), *causes[-1:])))
+        follows = f" It may follow from {told}." if causes else ""
+        text = f"{name.capitalize()}: {text}{more}; n = {_both(parts[0])}.{follows}"
         lines.append(_line("poor", f"fault: {name}", text))
     return lines
 

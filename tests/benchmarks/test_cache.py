@@ -13,6 +13,8 @@ from emulators.benchmarks import cache, classifier, distributions, measured_feat
 from emulators.benchmarks.cache import default_folder, keeping, remembered
 from emulators.benchmarks.classifier import Preset
 from emulators.benchmarks.diagnosis import diagnose
+from emulators.benchmarks.joint import conditional, critic
+from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.report import benchmark
 from emulators.cli import cli
 
@@ -262,6 +264,35 @@ def test_a_second_report_is_the_same_and_one_of_other_showers_has_its_floors(
     # what does not depend on layer 1
     assert 0 < taken(caplog) < len(changed["observables"])
     assert measured(changed) == measured(benchmark(second, reference, out, **options))
+
+
+def test_the_critic_and_the_floors_in_bins_of_conditions_are_kept(files, tmp_path, monkeypatch):
+    first, second, reference = files
+    for room in (conditional, critic):
+        monkeypatch.setattr(room, "HALVINGS", 2)
+    monkeypatch.setattr(conditional, "FEWEST", 20)
+    monkeypatch.setattr(conditional, "MINIMUM", 5)
+    monkeypatch.setattr(critic, "FEWEST_OF_FPD", 1)
+
+    def both(path):
+        pair = load_pair(path, reference, None, 0)
+        return conditional.measure_conditional(pair, 0), critic.measure_critic(pair, 0)
+
+    plain = [both(path) for path in (first, second)]
+    with keeping(tmp_path / "cache") as taken:
+        once = both(first)
+        assert taken == []
+        other = both(second)
+    np.testing.assert_equal([once, other], plain)
+    # of three bins of the energy, one a bin; the training; FPD of two halvings
+    names = [f"{room.__name__}.{n}" for room, n in ((conditional, "_floors"), (critic, "_fitted"))]
+    assert taken == [names[0]] * 3 + [names[1]] + [f"{measured_features.__name__}.fpd_of"] * 2
+    assert once[1]["sha256"] == other[1]["sha256"]
+    assert once[1]["frechet_distance"]["value"] != other[1]["frechet_distance"]["value"]
+    bins = [found[0][0]["wasserstein"] for found in (once, other)]
+    np.testing.assert_array_equal(bins[0]["floor"], bins[1]["floor"])
+    assert np.isfinite(bins[0]["floor"]).all()
+    assert not np.array_equal(bins[0]["value"], bins[1]["value"])
 
 
 def test_the_command_keeps_results_unless_told_not_to(files, tmp_path, monkeypatch):

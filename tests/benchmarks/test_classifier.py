@@ -6,6 +6,7 @@ import torch
 from scipy.stats import norm
 
 from emulators.benchmarks import classifier
+from emulators.benchmarks.classified import classify
 from emulators.benchmarks.classifier import auc, recalibrate, two_sample_test, view
 from emulators.benchmarks.classifier_networks import ResidualNetwork
 from emulators.data.geometries import calogan
@@ -53,6 +54,33 @@ def test_equal_distributions_cannot_be_told_apart():
     found = two_sample_test(a, b, seeds=(0, 1))
     assert found.auc == pytest.approx(0.5, abs=0.06)
     assert abs(found.jsd) < 0.02
+
+
+def test_standard_error_is_that_of_a_mean_over_seeds_that_share_their_showers(monkeypatch):
+    """Means of 5 seeds scatter by it around 0.5, among pairs of samples of one law.
+
+    The classifier is the difference of the means of the training part.
+    """
+
+    def linear(reference, generated, preset, seed, image):
+        order = np.random.default_rng(seed).permutation(len(reference))
+        train, test = order[: len(order) * 3 // 5], order[len(order) * 4 // 5 :]
+        direction = reference[train].mean(0) - generated[train].mean(0)
+        scores = np.concatenate([reference[test], generated[test]]) @ direction
+        labels = np.arange(len(scores)) < len(test)
+        return auc(scores, labels), 0.0, scores, labels
+
+    monkeypatch.setattr(classifier, "_train", linear)
+    rng, halves, found = np.random.default_rng(6), (np.arange(99), np.arange(99, 198)), []
+    for _ in range(300):
+        reference, generated = rng.standard_normal((2, 300, 3)).astype("f4")
+        entry = classify(reference, generated, halves, "", "fast", 5, 0)
+        found.append([entry["auc"][name] for name in ("value", "error", "standard_error")])
+    values, errors, stated = np.array(found).T
+    spread = values.std(ddof=1)
+    assert abs(values.mean() - 0.5) < 3 * spread / 300**0.5
+    assert np.sqrt(np.mean(stated**2)) == pytest.approx(spread, rel=0.15)
+    assert np.sqrt(np.mean(errors**2) / 5) < 0.75 * spread  # of seeds that shared nothing
 
 
 def test_same_seed_same_result_and_the_global_stream_is_left_alone():

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
+from emulators.benchmarks import distributions, measured_features, report
 from emulators.benchmarks.closest import closest_rows
 from emulators.benchmarks.diagnosis import diagnose as diagnosis
 from emulators.benchmarks.diagnosis.diagnose import diagnose
@@ -21,11 +23,14 @@ from emulators.benchmarks.diagnosis.missing import missing_showers
 from emulators.benchmarks.diagnosis.repeats import shapes
 from emulators.benchmarks.diagnosis.scales import energy_scale, lateral_width, ratio, summarise
 from emulators.benchmarks.diagnosis.tables import diagnosis_part
+from emulators.benchmarks.joint import conditional, correlations
 from emulators.benchmarks.pair import Pair, load_pair
+from emulators.benchmarks.report import benchmark
 from emulators.benchmarks.showers import observables
 from emulators.benchmarks.verdict import _faults
+from emulators.data.convert import convert
 from emulators.data.dataset import Dataset, split_rows
-from emulators.data.hdf5 import content_hash
+from emulators.data.hdf5 import HDF5Writer, content_hash
 from emulators.data.spec import ReadoutLayer, Samples, ShowerGeometry
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "photon_showers.h5"
@@ -181,7 +186,7 @@ def test_the_size_of_an_energy_scale(parts, showers):
     found = scales(energy_scale, broken, reference, showers[1])
     whole = found["whole shower"]
     assert abs(whole.value - 0.01) < 4 * whole.error < 0.001
-    assert whole.text.startswith("energy scale of whole shower off by +")
+    assert whole.text.startswith("whole shower off by +")
     for layer in (found["layer 0"], found["layer 1"]):
         assert layer.found
         assert abs(layer.value - 0.01) < 4 * layer.error
@@ -342,6 +347,114 @@ def test_equal_energies_few_cells_and_empty_layers(parts):
 def test_a_sample_of_one_shower_is_all_duplicates(parts, showers):
     same = some(parts[0], np.zeros(N, int))
     assert "duplicates" in found(diagnose(compared(same, parts[1], showers[1]), 0))
+
+
+def only(samples, cells):
+    """Return the sample with all cells but these empty."""
+    values = np.zeros_like(samples.values)
+    values[:, cells] = samples.values[:, cells]
+    return changed(samples, values)
+
+
+@pytest.mark.parametrize("layer", [None, 2])
+def test_where_no_shower_is_like_any_of_the_reference(parts, showers, layer):
+    """Nothing, or the last layer alone, is hit: of the reference no shower is elsewhere then."""
+    generated, reference = (some(s, slice(300)) for s in parts[:2])
+    cells = slice(0) if layer is None else showers[1].slices[layer]
+    findings = diagnose(compared(only(generated, cells), reference, showers[1]), 0)
+    lines = {line["what"]: line["text"] for line in _faults(findings)}
+    text = lines["fault: missing showers"]
+    assert text.startswith(
+        "Missing showers: showers with energy fraction layer 1 0.30"
+    )  # to the largest there is
+    assert "are 100 % of the reference and 0 % of the generated; they are all" in text
+    assert "layer 1 off by -100.0" in lines["fault: energy scale"]
+    assert {"fault: duplicates", "fault: lateral width"} <= set(lines)
+
+
+def test_a_layer_that_is_never_hit(parts, showers):
+    generated, reference = (some(s, slice(300)) for s in parts[:2])
+    cells = slice(showers[1].slices[1].start, None)
+    findings = diagnose(compared(only(generated, cells), reference, showers[1]), 0)
+    lines = {line["what"]: line["text"] for line in _faults(findings)}
+    assert "layer 0 off by -100" in lines["fault: energy scale"]
+    assert "100 ± " in lines["fault: lateral width"]
+    assert "too narrow in layer 0 along x" in lines["fault: lateral width"]
+
+
+SPLIT = {"validation": 0.0, "test": 0.5, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def trained_on(tmp_path_factory):
+    """A file of 1,200 showers, of which a training saw the half."""
+    return convert(SAMPLE, tmp_path_factory.mktemp("faults") / "photons.h5", rows="0:1200")
+
+
+# what is done to independent showers or to those trained on; what the verdict says of it, and of
+# which size, %
+REPORTED = {
+    "missing showers": (
+        lambda g, _t, geo: some(g, late(g, geo) < np.quantile(late(g, geo), 0.8)),
+        r"are ([\d.]+)() % of the reference and 0 % of the generated",
+        20,
+    ),
+    "energy scale": (
+        lambda g, _t, _: changed(g, 1.01 * g.values),
+        r"whole shower off by \+([\d.]+) ± ([\d.]+) %",
+        1,
+    ),
+    "lateral width": (
+        lambda g, _t, geo: wider(g, geo, 0.01),
+        r"([\d.]+) ± ([\d.]+) % too wide in all layers",
+        2,
+    ),
+    "duplicates": (
+        lambda g, _t, _: repeated(g),
+        r"(120)() of 600 generated showers are exact copies of each other",
+        120,
+    ),
+    "memorised": (
+        lambda _g, t, _: t,
+        r"(\d+)() of 300 generated showers are copies of training showers",
+        150,  # half of what was trained on is compared, as unseen showers are
+    ),
+    "noise in empty cells": (
+        lambda g, _t, _: noisy(g, 0.05, 1.0),
+        r"([\d.]+) ± ([\d.]+) % of the cells that should be empty have energy",
+        5,
+    ),
+    "": (lambda g, _t, _: g, r"No fault is found \(n = (600)() generated, 600 reference\)", 600),
+}
+
+
+@pytest.mark.parametrize("fault", REPORTED)
+def test_the_report_names_the_fault(showers, trained_on, tmp_path, monkeypatch, fault):
+    """From two files to report.md; any other fault that is named may follow from this one."""
+    for room in (distributions, conditional, correlations, measured_features):
+        monkeypatch.setattr(room, "HALVINGS", 2)
+    for room in (distributions, conditional, correlations):
+        monkeypatch.setattr(room, "RESAMPLINGS", 5)
+    monkeypatch.setattr(report, "html", lambda record: "")
+    change, says, size = REPORTED[fault]
+    data, geometry = Dataset(trained_on), showers[1]
+    known = data.take(data.split(**SPLIT)["train"])
+    generated = change(some(showers[0], slice(1200, 1800)), known, geometry)
+    told = {
+        "training_data_sha256": content_hash(trained_on),
+        "training_split": json.dumps(SPLIT),
+    }
+    path = tmp_path / "generated.h5"
+    with HDF5Writer(path, data.spec, len(generated), attributes=told) as writer:
+        writer.append(generated)
+    benchmark(path, trained_on, tmp_path / "out", classifiers=False, speed=False)
+    text = (tmp_path / "out" / "report.md").read_text()
+    named = dict(re.findall(r"^- \*\*Fails\*\* \(fault: (.*?)\): (.*)$", text, re.MULTILINE))
+    line = named.pop(fault) if fault else text
+    value, error = re.search(says, line, re.IGNORECASE).groups()[:2]
+    assert float(value) == pytest.approx(size, abs=4 * float(error or 0) or 0.3 * size)
+    assert all(re.search(f"may follow from .*{fault}", other) for other in named.values())
+    assert fault or not named
 
 
 def test_chance_is_shared_among_all_numbers():

@@ -15,7 +15,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from emulators import load
-from emulators.benchmarks import classifier, distributions, measured_features, report
+from emulators.benchmarks import cache, classifier, distributions, measured_features, report
 from emulators.benchmarks.distances import measure, quantile_edges, separation_power
 from emulators.benchmarks.field_report import page as field_page
 from emulators.benchmarks.suites import steps as suite_steps
@@ -90,8 +90,12 @@ speed = false
 """
 
 
-def quick(patch):
-    """Small classifiers, few resamplings, no diagnosis and pages of single reports."""
+def quick(patch, folder):
+    """Small classifiers, few resamplings, no diagnosis and pages of single reports.
+
+    What is kept, is kept in ``folder``.
+    """
+    patch.setattr(cache, "default_folder", lambda: folder)
     tiny = dataclasses.replace(classifier.PRESETS["fast"], width=8, epochs=1)
     patch.setitem(classifier.PRESETS, "fast", tiny)
     for module in (report, distributions):
@@ -105,8 +109,8 @@ def quick(patch):
 
 
 @pytest.fixture(autouse=True)
-def fast(monkeypatch):
-    quick(monkeypatch)
+def fast(monkeypatch, tmp_path):
+    quick(monkeypatch, tmp_path / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +144,7 @@ def made(toy, tmp_path_factory):
     """One whole suite: its folder and record."""
     folder = desk(tmp_path_factory.mktemp("suite"), toy)
     with pytest.MonkeyPatch.context() as patch:
-        quick(patch)
+        quick(patch, folder / "cache")
         patch.chdir(folder)
         done = run("suite.toml", "-o", "out")
         assert done.exit_code == 0, done.output
@@ -207,6 +211,34 @@ def test_metrics_have_floors_and_known_names(made):
         assert curve["samples"] == [160, 320, 480]
         assert len(curve["values"]) == len(curve["minutes"]) == 3
         assert curve["floor"] > 0
+
+
+def test_systems_share_the_floors_of_the_reference(made):
+    folder, record, done = made
+    taken = re.findall(r"(\d+) results were measured before", done.stderr)
+    assert len(taken) == 1  # by the second report alone
+    # at the least the floors of FPD, KPD, neighbourhoods and of four classifiers
+    assert 3 * 2 + 4 <= int(taken[0]) < len(list((folder.parent / "cache").iterdir()))
+    one, two = ({m["name"]: m for m in s["metrics"]} for s in record["systems"])
+    for name in ("AUC high", "separation power"):
+        assert one[name]["floor"] == two[name]["floor"]
+        assert one[name]["value"] != two[name]["value"]
+
+
+@pytest.mark.parametrize(("words", "kept"), [([], True), (["--no-cache"], False)])
+def test_reports_keep_results_unless_told_not_to(toy, tmp_path, monkeypatch, made, words, kept):
+    folder = desk(tmp_path, toy)
+    monkeypatch.chdir(folder)
+    caches = []
+
+    def benchmark(generated, reference, output, *, cache, **options):
+        caches.append(cache)
+        shutil.copytree(made[0] / "reports" / "one", output)
+
+    monkeypatch.setattr(suite_steps, "benchmark", benchmark)
+    done = run("suite.toml", "-o", "out", *words)
+    assert done.exit_code == 0, done.output
+    assert caches == [tmp_path / "cache" if kept else None] * 2
 
 
 def test_the_pages_are_whole(made):

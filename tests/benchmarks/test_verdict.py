@@ -1,5 +1,7 @@
 import pytest
 
+from emulators.benchmarks.frame import judged
+from emulators.benchmarks.tables import sentence
 from emulators.benchmarks.verdict import Thresholds, judge
 
 
@@ -194,6 +196,33 @@ def test_the_clearest_failure_is_named():
     assert "−5 % ± 0.5 % in layer 0 at 1 to 2 GeV" in line["text"]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"deviation": 0.05, "diagnosis": [finding(found=True, text="all off")]},
+        {"deviation": None, "error": None, "critic": critic(too_small="9, but 960 are needed")},
+    ],
+)
+def test_the_name_of_a_check_stands_before_its_line_once(changes):
+    lines = judge(record(**changes), Thresholds())
+    for line in lines:
+        name = line["what"].removeprefix("fault: ")
+        assert not sentence(line).lower().startswith(name)
+    assert "layer means" in {v["what"] for v in lines if v["text"] != sentence(v)}
+
+
+def test_names_of_channels_and_faults_stand_before_the_line_alone():
+    line = {"status": "poor", "what": "dm: P(k) to Nyquist", "text": "P(k) to Nyquist: 1 of 2 bins"}
+    assert sentence(line) == "1 of 2 bins"
+    assert "Fails (dm: P(k) to Nyquist).</strong> 1 of 2 bins<" in judged([], "", [line])
+    (fault,) = faults(finding("noise in empty cells", found=True, text="there is some"))
+    assert fault["text"].startswith("Noise in empty cells: there is some; n = ")
+    assert sentence(fault).startswith("There is some; n = ")
+    other = {"status": "good", "what": "peaks", "text": "Peaks of all heights: 2 %"}
+    assert sentence(other) == other["text"]
+
+
 def faults(*findings):
     lines = judge(record() | {"diagnosis": list(findings)}, Thresholds())
     return [line for line in lines if "fault" in line["what"]]
@@ -215,3 +244,8 @@ def test_faults_are_named_the_whole_first_and_causes_told():
     places = [first["text"].index(words) for words in named]
     assert places == sorted(places)
     assert "follow" not in second["text"]
+    names = ("missing showers", "lateral width", "noise in empty cells", "small deposits")
+    last = faults(*(finding(name, found=True) for name in names))[-1]
+    assert last["text"].endswith(
+        "may follow from missing showers, lateral width and noise in empty cells."
+    )

@@ -93,8 +93,8 @@ def missing_showers(
     if found:
         words, members = s.region(i)
         text = (
-            f"showers with {words} are {100 * shares[0]:.2g} % of the reference and "
-            f"{100 * shares[1]:.2g} % of the generated; {_look(reference, words, members)}"
+            f"showers with {words} are {100 * shares[0]:.3g} % of the reference and "
+            f"{100 * shares[1]:.3g} % of the generated; {_look(reference, words, members)}"
         )
     # reference showers, where none is generated
     empty = np.log(_least(scans)) / np.log(n[0] / sum(n))
@@ -160,7 +160,7 @@ def _intervals(
             _Span(name.replace("_", " "), unit, edges[0], int(first[i]), int(second[i])),
             _Span("incident energy", "GeV", edges[1], int(low[i]), int(high[i])),
         ]
-        words = " and ".join(s.words for s in spans if not s.whole)
+        words = " and ".join(s.words for s in spans if not s.whole) or spans[0].words
         return words, spans[0].holds(reference[0]) & spans[1].holds(energies[0])
 
     return _Scan(r, g, region)
@@ -193,9 +193,9 @@ class _Span:
     def words(self) -> str:
         low, high = (f"{self.edges[k]:.3g}" for k in (self.first, self.last))
         unit = f" {self.unit}" if self.unit else ""
-        if self.first == 0:
+        if self.first == 0 and not self.whole:
             return f"{self.what} below {high}{unit}"
-        if self.last == len(self.edges) - 1:
+        if self.last == len(self.edges) - 1 and not self.whole:
             return f"{self.what} above {low}{unit}"
         return f"{self.what} {low} to {high}{unit}"
 

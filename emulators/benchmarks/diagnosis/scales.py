@@ -238,7 +238,7 @@ def energy_scale(
         measure,
         showers,
         halves,
-        lambda part, value, error: f"energy scale of {part} off by {percent(value, error)}",
+        lambda part, value, error: f"{part} off by {percent(value, error)}",
     )
 
 
@@ -308,7 +308,7 @@ def lateral_width(
 
     def words(part: str, value: float, error: float) -> str:
         much = "wide" if value > 0 else "narrow"
-        return f"showers {percent(abs(value), error)[1:]} too {much} in {part}"
+        return f"{percent(abs(value), error)[1:]} too {much} in {part}"
 
     parts = ["all layers", *(_place(name) for name in names)]
     limits = [WIDTH_LIMIT] * len(parts)

@@ -3,11 +3,13 @@
 An emulator can have the right distribution over all incident energies and a wrong one at each.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from emulators.benchmarks.distances import measure, quantile_edges
+from emulators.benchmarks.cache import remembered
+from emulators.benchmarks.distances import floor_distances, measure, quantile_edges
 from emulators.benchmarks.distributions import HALVINGS, RESAMPLINGS
 from emulators.benchmarks.joint.correlations import MOST
 from emulators.benchmarks.pair import Pair, Rows
@@ -67,6 +69,7 @@ def _measured(pair: Pair, seed: int, condition: str, edges: Array) -> dict[str, 
     )
     rows, halves = pair.halvings(HALVINGS, seed, MOST)
     names = [o.name for o in observable_table(pair.geometry)]
+    columns = [pair.observables[0][name] for name in names]
     bins = len(edges) - 1
     tables = {
         kind: {k: np.full((len(names), bins), np.nan) for k in _NUMBERS}
@@ -80,14 +83,16 @@ def _measured(pair: Pair, seed: int, condition: str, edges: Array) -> dict[str, 
         counts[:, b] = len(chosen), len(parts[0][0])
         if min(len(chosen), *(len(x) for part in parts for x in part)) < MINIMUM:
             continue
-        for i, name in enumerate(names):
-            ref, gen = (found[name] for found in pair.observables)
+        floors = _floors(columns, parts)
+        for i, (name, ref) in enumerate(zip(names, columns)):
+            gen = pair.observables[1][name]
             measured = measure(
                 gen[chosen],
                 [(ref[x], ref[y]) for x, y in parts],
                 stream(seed, "bootstrap", name, condition, b),
                 RESAMPLINGS,
                 HISTOGRAM_BINS,
+                {kind: distances[i] for kind, distances in floors.items()},
             )
             # an observable that never varies in the bin has the width that it has over all
             width = ref[first == b].std() or ref.std() or 1.0
@@ -100,3 +105,16 @@ def _measured(pair: Pair, seed: int, condition: str, edges: Array) -> dict[str, 
         "observables": names,
         **tables,
     }
+
+
+@remembered
+def _floors(columns: Sequence[Array], parts: Sequence[tuple[Rows, Rows]]) -> dict[str, Array]:
+    """Return `floor_distances` of all observables, ``(observables, halves)``, for every emulator.
+
+    ``columns`` are those of the reference, ``(n,)`` each, ``parts`` rows of its halves in one bin.
+    """
+    found = [
+        floor_distances([(column[x], column[y]) for x, y in parts], HISTOGRAM_BINS)
+        for column in columns
+    ]
+    return {name: np.stack([f[name] for f in found]) for name in found[0]}

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from emulators.benchmarks.cache import remembered
 from emulators.benchmarks.classifier import view
 from emulators.benchmarks.features import FEWEST_OF_FPD, half_sample_errors
 from emulators.benchmarks.measured_features import HALF_SAMPLES, HALVINGS, fpd_of, whole_fpd_of
@@ -117,9 +118,23 @@ def _trained(data: Dataset) -> Critic:
     assert geometry is not None
     rows = np.sort(stream(0, "critic", "rows").permutation(len(data))[: _rows(len(data))])
     pieces = [(_inputs(s.values, geometry), _targets(s, data.spec)) for s in _usable(data, rows)]
-    x, y = (torch.from_numpy(np.concatenate(column)) for column in zip(*pieces))
-    inputs, y = _moments(x), _standardised(y, _moments(y)).clamp_(-_FAR, _FAR)
-    x = _standardised(x, inputs)
+    x, y = (np.concatenate(column) for column in zip(*pieces))
+    found = _fitted(x, y)
+    layers, _ = _network(x.shape[1], y.shape[1])
+    layers.load_state_dict({name: torch.from_numpy(found[name]) for name in layers.state_dict()})
+    inputs = _moments(torch.from_numpy(x))
+    white = found["mean"], found["whitening"]
+    return Critic(layers, geometry, inputs, *white, len(x), found["explained"], _hash(layers))
+
+
+@remembered
+def _fitted(inputs: Array, targets: Array) -> dict[str, Any]:
+    """Train the network; return its layers up to the features, and the rest of a `Critic`.
+
+    ``inputs`` and ``targets`` are a row a shower, as `_inputs` and `_targets` give them.
+    """
+    x, y = torch.from_numpy(inputs), torch.from_numpy(targets)
+    x, y = _standardised(x, _moments(x)), _standardised(y, _moments(y)).clamp_(-_FAR, _FAR)
     layers, last = _network(x.shape[1], y.shape[1])
     batch = min(BATCH, len(x))
     steps = len(x) // batch
@@ -137,7 +152,8 @@ def _trained(data: Dataset) -> Critic:
         hidden = layers(x)
         left = (last(hidden) - y).square().mean() / y.square().mean()
     mean, whitening = _whitening(hidden.numpy())
-    return Critic(layers, geometry, inputs, mean, whitening, len(x), 1 - float(left), _hash(layers))
+    weights = {name: x.numpy() for name, x in layers.state_dict().items()}
+    return weights | {"mean": mean, "whitening": whitening, "explained": 1 - float(left)}
 
 
 def _rows(n: int) -> int:

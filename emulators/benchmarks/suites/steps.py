@@ -73,8 +73,10 @@ class Ledger:
 class Work:
     """A suite at work in its folder."""
 
-    def __init__(self, suite: "Suite", folder: Path, progress: bool = False) -> None:
-        self.suite, self.folder, self.progress = suite, folder, progress
+    def __init__(
+        self, suite: "Suite", folder: Path, cache: Path | None = None, progress: bool = False
+    ) -> None:
+        self.suite, self.folder, self.cache, self.progress = suite, folder, cache, progress
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: a file; a suite needs a folder")
         if folder.is_dir() and any(folder.iterdir()) and not (folder / "steps.json").exists():
@@ -244,7 +246,7 @@ class Work:
         folder, settings = self.folder / "reports" / system.slug, vars(self.suite.benchmark)
 
         def measure() -> Made:
-            options = dict(settings) | {"progress": self.progress}
+            options = {"cache": self.cache, "progress": self.progress, **settings}
             benchmark(generated, reference, folder, emulator=emulator, **options)
             return {"files": [self._inside(folder / "report.json")]}
 

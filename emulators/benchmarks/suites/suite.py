@@ -174,7 +174,13 @@ def read_suite(path: str | Path, settings: Sequence[str] = ()) -> Suite:
     return build(Suite, override(load_toml(path), settings))
 
 
-def run_suite(suite: Suite, folder: str | Path, *, progress: bool = False) -> dict[str, Any]:
+def run_suite(
+    suite: Suite,
+    folder: str | Path,
+    *,
+    cache: str | Path | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
     """Do what a suite says, from where an earlier call stopped, and write the report.
 
     Parameters
@@ -183,6 +189,8 @@ def run_suite(suite: Suite, folder: str | Path, *, progress: bool = False) -> di
         See `read_suite`.
     folder
         Where everything goes; it must be new, empty, or of a suite.
+    cache
+        Of the reports, see `report.benchmark`: all systems share the floors of the reference.
     progress
         Whether to draw progress bars on a terminal.
 
@@ -203,7 +211,7 @@ def run_suite(suite: Suite, folder: str | Path, *, progress: bool = False) -> di
     from emulators.benchmarks.suites.steps import Work
 
     began = time.perf_counter()
-    work = Work(suite, Path(folder), progress)
+    work = Work(suite, Path(folder), None if cache is None else Path(cache), progress)
     work.check()
     reference = work.reference()
     systems = [work.system(system, reference) for system in suite.system]

@@ -140,8 +140,9 @@ def _line(record: Record, entry: Record) -> dict[str, str]:
         name = found["name"][0].upper() + found["name"][1:]
         text = f"{name} {_with_floor(found)}, as good as "
         text += f"{equivalent_words(entry['equivalent'])} {entry['equivalent']['of']}"
-        areas = [m["value"] for m in entry["metrics"] if m["group"] == "classifiers"]
-        text += f"; AUC {min(areas):.2f} to {max(areas):.2f}. " if areas else ". "
+        areas = sorted(m["value"] for m in entry["metrics"] if m["group"] == "classifiers")
+        ends = dict.fromkeys(f"{area:.2f}" for area in areas[:1] + areas[-1:])
+        text += f"; AUC {' to '.join(ends)}. " if areas else ". "
     text += f"In its own report {summary(entry)}"
     statuses = {v["status"] for v in entry["verdict"]}
     status = next((s for s in ("poor", "unclear") if s in statuses), "good")
