@@ -296,7 +296,8 @@ def _train(
         lambda k: (1 + np.cos(np.pi * k / (preset.epochs * steps))) / 2 if preset.cosine else 1.0,
     )
     best, state = np.inf, network.state_dict()
-    mixed = preset.bfloat16 and _bfloat16_pays(device)
+    # of small images, gradients of convolutions in bfloat16 are not always finite on a CPU
+    mixed = preset.bfloat16 and image is None and _bfloat16_pays(device)
     for _ in range(preset.epochs):
         network.train()
         order = torch.from_numpy(rng.permutation(rows)[: steps * batch]).to(device)

@@ -44,7 +44,10 @@ class ResidualNetwork(nn.Module):
         self.energy_norm = nn.BatchNorm1d(1)
         channels = _STAGES[0][0]
         layers: list[nn.Module] = [
-            nn.Conv3d(1, channels, 7, stride=2, padding=3, bias=False),
+            # padded by itself: of images smaller than the kernel, the gradient of a convolution
+            # that pads is not always finite on a CPU (torch 2.13)
+            nn.ConstantPad3d(3, 0.0),
+            nn.Conv3d(1, channels, 7, stride=2, bias=False),
             nn.BatchNorm3d(channels),
             nn.ReLU(),
             nn.MaxPool3d(3, stride=2, padding=1),

@@ -1,8 +1,9 @@
 """The default pair for density fields: a random start, a residual network, a critic with eyes.
 
-The generator draws a Gaussian field whose spectrum and one-point map follow the conditions (see
-`emulators.networks.gaussian`), or displaces particles (`emulators.networks.lattice`), and adds what
-a periodic residual network makes of that and of white noise.  There are no normalisation layers, as
+The generator draws a Gaussian field whose spectrum follows the conditions
+(`emulators.networks.gaussian`), or displaces particles (`emulators.networks.lattice`), adds what a
+periodic residual network makes of that and of white noise, and maps the sum cell by cell to the
+distribution of the data (`emulators.networks.one_point`).  There are no normalisation layers, as
 in R3GAN (arXiv:2501.05441); conditions modulate every block, and the critic's score has a
 projection (arXiv:1802.05637).  The critic judges the field by convolutions, and by its power
 spectra (as Psi-GAN's, arXiv:2410.07349) and one-point distributions.
@@ -11,7 +12,7 @@ spectra (as Psi-GAN's, arXiv:2410.07349) and one-point distributions.
 import copy
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -22,18 +23,11 @@ from torch import Tensor, nn
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, Pair, architecture
-from emulators.networks.gaussian import (
-    OnePoint,
-    Spectrum,
-    evaluated,
-    features,
-    n_features,
-    regress,
-    shell_means,
-    taper,
-)
+from emulators.networks.gaussian import GaussianStart
 from emulators.networks.lattice import ParticleStart
 from emulators.networks.layers import full_precision, mlp
+from emulators.networks.one_point import OnePoint, evaluated
+from emulators.networks.polynomials import features, n_features
 from emulators.networks.residual import (
     Block,
     Convolution,
@@ -43,15 +37,13 @@ from emulators.networks.residual import (
     packed,
     unpacked,
 )
+from emulators.networks.spectrum import Spectrum
+from emulators.networks.summaries import Summaries, density
 
 __all__ = ["Field", "FieldCritic", "FieldGenerator"]
 
-THRESHOLDS = 16  # of the one-point distributions that the critic sees
-SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributions
-LARGEST = 15.0  # exponent
 CALIBRATION, CELLS, ROUNDS = 2048, 1 << 27, 4  # most fields, cells, and rounds of the last fit
 CHUNK = 1 << 22  # cells worked on at once
-AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 27}  # cells above thresholds: a cache's, or few launches
 TILE = 1 << 22  # cells that the generator's network works on at once
 
 
@@ -73,6 +65,9 @@ class Field:
         Particles a cell in the mean, where samples are counts of a simulation that starts from a
         lattice: then the generator starts from such a lattice, displaced as Zel'dovich says; 0: it
         starts from a Gaussian field.
+    whole
+        Whether the critic judges counts as whole numbers, and by their peaks and minima as well;
+        for fields that start from particles.
     margin
         Cells on either side of a field that is not periodic which are generated and cut off, so
         that its ends do not touch.
@@ -86,6 +81,7 @@ class Field:
     fine: int = 16
     noise: int = 1
     particles: int = 0
+    whole: bool = False
     margin: int = 8
     summary_width: int = 128
 
@@ -96,6 +92,8 @@ class Field:
             raise ValueError("widths, blocks and noise must be positive")
         if self.particles < 0:
             raise ValueError(f"particles = {self.particles} must be 0 or more")
+        if self.whole and not self.particles:
+            raise ValueError("whole = true is for counts: say how many particles a cell has")
 
 
 def _grid(spec: SampleSpec) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -111,11 +109,6 @@ def _cut(x: Tensor, places: Sequence[Tensor]) -> Tensor:
     for axis, place in enumerate(places, 2):
         x = x.index_select(axis, place.to(x.device))
     return x
-
-
-def _density(x: Tensor) -> Tensor:
-    """Return ``exp(x)``: the density, up to a factor, where the transform is a logarithm."""
-    return x.clamp_max(LARGEST).exp()
 
 
 def _reach(config: Field) -> int:
@@ -150,8 +143,9 @@ class FieldGenerator(Generator):
             )
         self.latent = (self.channels + config.noise) * math.prod(self.domain)
         self.one_point = OnePoint(self.channels, k)
-        self.spectrum = None if config.particles else Spectrum(spec)
-        self.particles = ParticleStart(spec, config.particles) if config.particles else None
+        self.start: GaussianStart | ParticleStart = (
+            ParticleStart(spec, config.particles) if config.particles else GaussianStart(spec)
+        )
         # the last corrections, of what the trained network leaves over: see `calibrate`
         self.filter, self.remap = Spectrum(spec), OnePoint(self.channels, k)
         self.register_buffer("calibrated", torch.tensor(False))
@@ -162,7 +156,7 @@ class FieldGenerator(Generator):
             return nn.ModuleList(Block(width, ends, modulated, scale) for _ in range(config.blocks))
 
         widths, fine = config.widths, config.fine
-        seen = self.channels + config.noise + bool(config.particles)
+        seen = self.channels + config.noise + self.start.extra
         into = [seen << d, *widths[:-1]]
         self.enter = nn.ModuleList(Convolution(a, b, ends) for a, b in zip(into, widths))
         self.down = nn.ModuleList(blocks(w) for w in widths)
@@ -182,14 +176,8 @@ class FieldGenerator(Generator):
     def initialise(self, x: Tensor, c: Tensor) -> None:
         """Fit the one-point distribution, and what the generator starts from."""
         self.one_point.fit(x, c)
-        if self.particles is not None:
-            self.particles.fit(x, c, self.domain, lambda y, c: self._inner(self._mapped(y, c)))
-            return
-        assert self.spectrum is not None
-        chunk = max(1, CHUNK // x[0].numel())
-        pieces = zip(torch.split(x, chunk), torch.split(c, chunk))
-        y = torch.cat([self.one_point.inverse(a, b).bfloat16() for a, b in pieces])
-        self.spectrum.fit(y, c)
+        finished = lambda y, c: self._inner(self._mapped(y, c))  # noqa: E731
+        self.start.fit(x, c, self.domain, self.one_point.inverse, finished)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, c: Tensor) -> None:
@@ -202,14 +190,18 @@ class FieldGenerator(Generator):
         """
         self.eval()
         target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
-        mean = _density(x).mean()  # else it outshines the largest scales
-        target.fit(_density(x) - mean, c)
-        c = c[: min(CALIBRATION, max(1, CELLS // math.prod(self.domain)))]
-        parts = torch.split(c, max(1, CHUNK // math.prod(self.domain)))
-        raw = [
-            self.gaussianised(torch.randn(len(p), self.latent, device=p.device), p).bfloat16()
-            for p in parts
-        ]
+        mean = density(x).mean()  # else it outshines the largest scales
+        target.fit(density(x) - mean, c)
+        self.one_point.fit(x, c)  # a trained network does not depend on it
+        c = c[: max(1, min(CALIBRATION, CELLS // math.prod(self.domain)) // 2)]
+        parts, raw = [], []
+        for p in torch.split(c, max(1, CHUNK // math.prod(self.domain))):
+            z = torch.randn(len(p), self.latent, device=p.device)
+            # in pairs: a field that is too dense as a whole, by chance, is met by one too thin
+            for latent in (z, -z):
+                raw.append(self.gaussianised(latent, p).bfloat16())
+                parts.append(p)
+        c = torch.cat(parts)
         self.filter.log_k.copy_(target.log_k)
         self.filter.coefficients.zero_()
         for last in (*[False] * ROUNDS, True):
@@ -218,7 +210,7 @@ class FieldGenerator(Generator):
             self.calibrated.fill_(True)
             if last:
                 break
-            made = [_density(self._inner(self._mapped(y, p))) - mean for y, p in zip(ys, parts)]
+            made = [density(self._inner(self._mapped(y, p))) - mean for y, p in zip(ys, parts)]
             found.fit(torch.cat(made), c, target)
             self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
 
@@ -237,11 +229,12 @@ class FieldGenerator(Generator):
         through the network, so that there is no seam.
         """
         white = z.view(len(z), -1, *self.domain)
-        with full_precision(z):
-            start, sources = self.started(white, c)
+        with torch.no_grad(), full_precision(z):
+            start, sources = self.start(white, c)
         tiles = self.tiles()
         if len(tiles) == 1:
-            return start + self.added(torch.cat([s.float() for s in sources], 1), c).float()
+            added = self.added(torch.cat([s.float() for s in sources], 1), c).float()
+            return cast(Tensor, start + added)
         y = torch.empty_like(start)
         for tile in tiles:
             halo = [torch.arange(a - self.reach, b + self.reach) % n for (a, b), n in tile]
@@ -252,18 +245,6 @@ class FieldGenerator(Generator):
                 added = added.narrow(axis, self.reach, b - a)
             target.copy_(before + added)
         return y
-
-    @torch.no_grad()
-    def started(self, white: Tensor, c: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return the Gaussianised field to start from, and what the network sees of it."""
-        noise = white[:, self.channels :]
-        if self.particles is None:
-            assert self.spectrum is not None
-            gaussian: Tensor = self.spectrum(white[:, : self.channels], c)
-            return gaussian, [gaussian, noise]
-        linear, counts = self.particles(white[:, :2], c)
-        start: Tensor = self.particles.gaussianised(counts, noise[:, :1], c)
-        return start, [linear, noise, counts.log1p_()]
 
     def tiles(self) -> list[tuple[tuple[tuple[int, int], int], ...]]:
         """Return the tiles of the domain: for each axis where it begins and ends, of how many."""
@@ -317,22 +298,16 @@ class FieldGenerator(Generator):
 
 
 class FieldCritic(Critic):
-    """Two heads: convolutions over the field, and its spectra and one-point distributions.
+    """Two heads: convolutions over the field, and its `Summaries`.
 
-    The distributions are those of the field averaged over more and more cells, and of what each
-    average leaves out (Haar's wavelets).
+    With ``whole`` counts are judged as the whole numbers that they become: what spreads them over
+    an interval hides how few there are.
     """
-
-    share: Tensor
-    window: Tensor
-    threshold: Tensor
-    softness: Tensor
-    centre: Tensor
-    width: Tensor
 
     def __init__(self, config: Field, spec: SampleSpec) -> None:
         super().__init__()
         self.cells, self.periodic = _grid(spec)
+        self.whole = config.whole
         unit = 2 ** len(config.critic_widths)
         if any(n % unit for n in self.cells):
             raise InputError(
@@ -340,16 +315,8 @@ class FieldCritic(Critic):
                 f"of {unit} cells along each side, not {list(self.cells)}: change critic_widths"
             )
         channels, k, d = spec.shape[0], len(spec.conditions), len(self.cells)
-        self.scales = [s for s in SMOOTHINGS if min(self.cells) >= 4 * s]
-        self.register_buffer("share", shell_means(self.cells), persistent=False)
-        self.register_buffer("window", taper(self.cells, self.periodic), persistent=False)
-        planes = 2 * len(self.scales)
-        seen = channels * (2 * self.share.shape[1] + planes * THRESHOLDS)
         f = n_features(k)
-        self.register_buffer("threshold", torch.zeros(planes, channels, THRESHOLDS))
-        self.register_buffer("softness", torch.ones(planes, channels, 1))
-        self.register_buffer("centre", torch.zeros(f, seen))
-        self.register_buffer("width", torch.ones(seen))
+        self.summaries = Summaries(channels, self.cells, self.periodic, k, self.whole)
         widths, scale = config.critic_widths, 1 / math.sqrt(len(config.critic_widths))
         into = [channels << d, *widths[:-1]]
         self.enter = nn.ModuleList(Convolution(a, b, self.periodic) for a, b in zip(into, widths))
@@ -358,30 +325,18 @@ class FieldCritic(Critic):
         self.project = nn.Linear(f - 1, widths[-1], bias=False) if f > 1 else None
         if self.project is not None:
             nn.init.normal_(self.project.weight, std=0.05)
-        self.summary = mlp([seen + f - 1, *[config.summary_width] * 3, 1])
+        self.summary = mlp([len(self.summaries.width) + f - 1, *[config.summary_width] * 3, 1])
 
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor) -> None:
-        """Fit thresholds, and mean and width of what the summaries are, at each condition."""
-        at = torch.special.ndtr(torch.linspace(-2.5, 3.2, THRESHOLDS).double())
-        for i, plane in enumerate(self._planes(x)):
-            for channel, values in enumerate(plane.flatten(2).unbind(1)):
-                some = values.flatten()
-                some = some[:: max(1, len(some) // 4_000_000)].sort().values
-                self.threshold[i, channel] = some[(at * (len(some) - 1)).round().long()]
-                spread = some[int(0.84 * len(some))] - some[int(0.16 * len(some))]
-                self.softness[i, channel] = (0.1 * spread).clamp_min(1e-3)
-        chunk = max(1, (1 << 23) // math.prod(x.shape[1:]))
-        seen = torch.cat([self._summaries(some) for some in torch.split(x, chunk)])
-        design = features(c)
-        self.centre.copy_(regress(design, seen))
-        rest = (seen.double() - design.double() @ self.centre.double()).square().mean(0).sqrt()
-        self.width.copy_(rest.clamp_min(1e-4))
+        """Fit the summaries' thresholds, and their mean and width at each condition."""
+        self.summaries.fit(self._seen(x), c)
 
     def views(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         """Return the field, and the pulls of its summaries: ``sign(p) log(1 + |p|)``."""
         with full_precision(x):
-            pulls = (self._summaries(x.float()) - features(c.float()) @ self.centre) / self.width
+            x = self._seen(x)
+            pulls = self.summaries(x.float(), c.float())
             return x, pulls.sign() * pulls.abs().log1p()
 
     def score(self, views: tuple[Tensor, ...], c: Tensor) -> Tensor:
@@ -398,33 +353,12 @@ class FieldCritic(Critic):
         summary = self.summary(torch.cat([pulls, e], 1))
         return torch.cat([texture.float(), summary.float()], 1)
 
-    def _planes(self, x: Tensor) -> Iterator[Tensor]:
-        """Yield, scale by scale, the averaged field and what the next average leaves out."""
-        for _ in self.scales:
-            yield x
-            coarse = halved(x)
-            yield x - F.interpolate(coarse, scale_factor=2.0, mode="nearest")
-            x = coarse
-
-    def _summaries(self, x: Tensor) -> Tensor:
-        """Return log spectra of ``x`` and of ``exp(x)``, and shares above thresholds by plane."""
-        dims, n = tuple(range(2, x.ndim)), len(x)
-        parts = []
-        # the density itself, where the transform is a logarithm: its power is in the rare peaks
-        for values in (x, _density(x)):
-            values = values - values.mean(dims, keepdim=True)
-            power = torch.fft.rfftn(values * self.window, dim=dims).abs().square().flatten(2)
-            parts.append((power @ self.share + 1e-6).log().flatten(1))
-        for i, plane in enumerate(self._planes(x)):
-            flat = plane.flatten(2)
-            softness = self.softness[i][..., None]
-            at_once = max(1, AT_ONCE.get(flat.device.type, 0) // flat.numel())
-            above = [
-                torch.sigmoid((flat[:, :, None] - some[..., None]) / softness).mean(3)
-                for some in torch.split(self.threshold[i], at_once, 1)
-            ]
-            parts.append(torch.cat(above, 2).view(n, -1).clamp_min(1e-6).log())
-        return torch.cat(parts, 1)
+    def _seen(self, x: Tensor) -> Tensor:
+        """Return what is judged: of particles whole counts, whose gradient is that of ``x``."""
+        if not self.whole:
+            return x
+        counts = x.detach().exp().sub_(0.5).floor_().clamp_min_(0)
+        return x + (counts.log1p_() - x.detach())
 
 
 @architecture(

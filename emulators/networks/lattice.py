@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
-from emulators.networks.gaussian import OnePoint, Spectrum, wave_number
+from emulators.networks.one_point import OnePoint
+from emulators.networks.spectrum import Spectrum, wave_number
 
 __all__ = ["ParticleStart", "displaced_lattice"]
 
@@ -27,6 +28,8 @@ class ParticleStart(nn.Module):
     the data on large scales; on small ones they are too smooth, which is left to the network.
     """
 
+    extra = 1  # channels that the network sees beside the field and the noise
+
     def __init__(self, spec: SampleSpec, particles: int) -> None:
         super().__init__()
         self.particles = particles
@@ -43,11 +46,12 @@ class ParticleStart(nn.Module):
         x: Tensor,
         c: Tensor,
         domain: list[int],
+        normal: Callable[[Tensor, Tensor], Tensor],
         finished: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
         """Fit spectrum and one-point distribution to ``x``, logarithms of one plus counts.
 
-        ``finished(normal, c)`` is the sample that comes of Gaussianised counts on the ``domain``.
+        ``finished(y, c)`` is the sample that comes of Gaussianised counts ``y`` on the ``domain``.
         """
         self.linear.fit(self._contrast(x), c)
         target, found = copy.deepcopy(self.linear), copy.deepcopy(self.linear)
@@ -58,14 +62,14 @@ class ParticleStart(nn.Module):
         for last in (*[False] * ROUNDS, True):
             counts = torch.cat(
                 [
-                    self(torch.randn(len(some), 2, *domain, device=c.device), some)[1]
+                    self.counts(torch.randn(len(some), 2, *domain, device=c.device), some)[1]
                     for some in torch.split(c, chunk)
                 ]
             )
             self.one_point.fit(self._logarithm(counts, torch.randn_like(counts)), c)
             if not last:
-                normal = self.gaussianised(counts, torch.randn_like(counts), c)
-                found.fit(self._contrast(finished(normal, c)), c, target)
+                y = self.gaussianised(counts, torch.randn_like(counts), c)
+                found.fit(self._contrast(finished(y, c)), c, target)
                 missing = (target.coefficients - found.coefficients).clamp(-1, 1)
                 self.linear.coefficients += large * missing
 
@@ -77,7 +81,17 @@ class ParticleStart(nn.Module):
         spread: Tensor = torch.special.ndtr(noise)
         return spread.add_(counts).add_(0.5).log_()
 
-    def forward(self, white: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, white: Tensor, c: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return Gaussianised counts, and what the network sees: contrast, noise, log counts.
+
+        ``white (n, 1 + noise, *cells)`` is white noise.
+        """
+        noise = white[:, 1:]
+        linear, counts = self.counts(white[:, :2], c)
+        start = self.gaussianised(counts, noise[:, :1], c)
+        return start, [linear, noise, counts.log1p_()]
+
+    def counts(self, white: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Return the linear contrast and the counts, each ``(n, 1, *cells)``.
 
         ``white (n, 2, *cells)`` is white noise: the large scales', and what differs from layer to

@@ -197,6 +197,12 @@ class Training:
     graphs
         Whether updates are recorded as CUDA graphs and launched as a whole: several times as fast
         where networks and batches are small.  For one process; on a CPU it changes nothing.
+    start
+        Name or file of an emulator whose generator is trained further, with a new critic: that of
+        another simulation, of other settings of the game.  Network and transform must be its own.
+    critic_alone
+        Reference samples over which only the critic learns, so that a trained generator is not led
+        astray by one that knows nothing yet.
     """
 
     seed: int = 0
@@ -209,11 +215,13 @@ class Training:
     checkpoint_minutes: float = 5.0
     log_samples: float = 50_000.0
     graphs: bool = False
+    start: str = ""
+    critic_alone: float = 0.0
 
     def __post_init__(self) -> None:
         if self.samples is None and self.minutes is None:
             object.__setattr__(self, "samples", DEFAULT_SAMPLES)
-        _not_negative(self, "seed", "ema_half_life")
+        _not_negative(self, "seed", "ema_half_life", "critic_alone")
         _positive(self, "batch_size", "checkpoint_minutes", "log_samples")
         _positive(self, *(k for k in ("samples", "minutes") if getattr(self, k) is not None))
 

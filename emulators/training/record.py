@@ -36,6 +36,7 @@ def card(trainer: Trainer) -> dict[str, Any]:
     recipe, data = trainer.recipe, trainer.recipe.data
     plain = recipe.to_mapping()
     plain["data"]["path"] = Path(data.path).name
+    plain["training"]["start"] = Path(recipe.training.start).name
     return {
         "recipe": plain,
         "seed": recipe.training.seed,

@@ -32,6 +32,7 @@ from emulators.training.distributed import World
 from emulators.training.games import Batch, Duel, Phase
 from emulators.training.graphs import Recorded
 from emulators.training.recipe import Recipe
+from emulators.training.start import start_of
 from emulators.training.symmetry import symmetry_of
 
 __all__ = ["Trainer", "TrainingDiverged", "resolve"]
@@ -172,11 +173,18 @@ class Trainer:
                 f"{self.dataset.path}: {bad.sum()} of {len(samples)} samples hold NaN or infinity; "
                 f"to see which: emulators data check {self.dataset.path}"
             )
-        self.transform.fit(samples)
+        start = start_of(self.recipe, self.transform, self.generator)
+        if start is None:
+            self.transform.fit(samples)
+        else:
+            self.transform.load_state_dict(start.transform.state_dict())
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             x, c = self._seen(samples[: self._fitting(START_SAMPLES, START_BYTES)], numbers)
-            self.generator.initialise(x, c)
+            if start is None:
+                self.generator.initialise(x, c)
+            else:
+                self.generator.load_state_dict(start.generator.state_dict())
             self.critic.initialise(x, c)
 
     def _fitting(self, most: int, nbytes: int) -> int:
@@ -269,7 +277,8 @@ class Trainer:
             self._descend("critic", due, self.critic, critic, batch)
             if game.weight_clip:
                 penalties.weight_clip(self.critic, game.weight_clip)
-        for _ in range(game.n_generator):
+        alone = self.samples < self.recipe.training.critic_alone
+        for _ in range(0 if alone else game.n_generator):
             # the last batch again, with new latents: what it would cost to read another one buys
             # nothing, since the generator sees the reference only through the critic
             batch = self._batch(reference, random)

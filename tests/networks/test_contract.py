@@ -110,7 +110,7 @@ CASES = {
     ),
     "field": ({"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}, fields(16, 24)),
     "field/particles": (
-        {"widths": [4], "critic_widths": [4], "fine": 4, "particles": 4},
+        {"widths": [4], "critic_widths": [4], "fine": 4, "particles": 4, "whole": True},
         fields(16, 16),
     ),
     "field/3-D": ({"widths": [4], "critic_widths": [4], "fine": 0}, fields(8, 8, 8, channels=2)),

@@ -1,6 +1,7 @@
 """The default pair for density fields."""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -8,10 +9,10 @@ import torch
 
 from emulators.data.spec import Condition, Grid, SampleSpec
 from emulators.errors import InputError
-from emulators.networks import build_networks, field
+from emulators.networks import build_networks, field, summaries
 from emulators.networks.field import Field, FieldGenerator
-from emulators.networks.gaussian import Spectrum
 from emulators.networks.lattice import displaced_lattice
+from emulators.networks.spectrum import Spectrum
 
 SMALL = {"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}
 
@@ -145,6 +146,32 @@ def test_calibration_removes_what_is_left_over():
     torch.testing.assert_close(shares[1], torch.tensor([0.95, 0.5, 0.05, 0.001]), rtol=0.3, atol=0)
 
 
+def test_the_critic_of_particles_sees_whole_counts():
+    spec = spec_of(32, 32)
+    options = {**SMALL, "particles": 2, "whole": True}
+    _, critic = build_networks("field", options, spec, 0)
+    n = torch.arange(1024.0).view(1, 1, 32, 32)
+    c = torch.zeros(1, len(spec.conditions))
+    x = (1 + n + 0.98 * torch.rand_like(n) - 0.49).log().requires_grad_()
+    seen = critic.views(x, c)[0]
+    torch.testing.assert_close(seen, n.log1p())
+    (seen * n).sum().backward()
+    torch.testing.assert_close(x.grad, n)  # as if nothing were rounded
+    _, critic = build_networks("field", SMALL, spec, 0)
+    assert torch.equal(critic.views(x, c)[0], x)
+
+
+@pytest.mark.parametrize("cells", [(6, 8), (4, 6, 8)])
+def test_the_critic_of_particles_counts_peaks(cells):
+    counts = torch.randint(0, 9, (3, 2, *cells), generator=torch.Generator().manual_seed(0)).float()
+    d = len(cells)
+    steps = [s for s in itertools.product((-1, 0, 1), repeat=d) if any(s)]
+    axes = tuple(range(2, 2 + d))
+    expected = torch.stack([counts > counts.roll(s, axes) for s in steps]).all(0)
+    assert expected.sum() > 3
+    assert torch.equal(summaries._peaks(counts) > 0.5, expected)
+
+
 @torch.no_grad()
 def counts_of(spec, n, particles):
     """Return counts of particles that a smooth contrast, stronger at larger ``c``, displaces."""
@@ -198,6 +225,8 @@ def test_fields_that_do_not_fit_are_refused():
         build_networks("field", {"widths": [4], "critic_widths": [2, 2, 2, 2]}, spec_of(8, 8))
     with pytest.raises(InputError, match="1 to 3 dimensions"):
         build_networks("field", SMALL, SampleSpec("point", "native", (2,), "", ()))
+    with pytest.raises(InputError, match="whole = true is for counts"):
+        build_networks("field", {**SMALL, "whole": True}, spec_of(16, 16))
     with pytest.raises(InputError, match="particles = -1"):
         build_networks("field", {**SMALL, "particles": -1}, spec_of(16, 16))
     two = dataclasses.replace(spec_of(16, 16), shape=(2, 16, 16))

@@ -1,4 +1,4 @@
-"""The Gaussian start of `field`: what is fitted comes back."""
+"""Spectra and one-point distributions of `field`: what is fitted comes back."""
 
 import math
 
@@ -6,15 +6,9 @@ import pytest
 import torch
 
 from emulators.data.spec import Condition, Grid, SampleSpec
-from emulators.networks import gaussian
-from emulators.networks.gaussian import (
-    OnePoint,
-    Spectrum,
-    evaluated,
-    hermitian,
-    shells,
-    taper,
-)
+from emulators.networks import spectrum as spectra
+from emulators.networks.one_point import OnePoint, evaluated
+from emulators.networks.spectrum import Spectrum, hermitian, shells, taper, wave_number
 
 CELLS = (32, 32)
 
@@ -34,7 +28,7 @@ def numbers(seed):
 def power_law(white, c, length=2.0):
     """Colour white noise by ``k^(-1.5 + c / 2)``, to a variance of 1."""
     cells, dims = white.shape[2:], tuple(range(2, white.ndim))
-    k = gaussian.wave_number(cells, [length] * len(cells)).clamp_min(0.05)
+    k = wave_number(cells, [length] * len(cells)).clamp_min(0.05)
     power = k ** (-1.5 + 0.5 * c[:, :, *[None] * len(cells)])
     variance = (power * hermitian(cells)).sum(tuple(range(2, power.ndim)), keepdim=True)
     amplitude = (power / variance * math.prod(cells)).sqrt()
@@ -99,7 +93,7 @@ def test_a_large_field_is_coloured_in_pieces(monkeypatch):
     )
     white = torch.randn(2, 1, *CELLS, generator=numbers(5))
     whole = spectrum(white, c)
-    monkeypatch.setattr(gaussian, "CHUNK", 40)
+    monkeypatch.setattr(spectra, "CHUNK", 40)
     torch.testing.assert_close(spectrum(white, c), whole)
 
 

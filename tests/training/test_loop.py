@@ -303,6 +303,47 @@ def test_rates_warm_up_then_fall_as_a_cosine(recipe):
     assert constant.rate_factor == 1
 
 
+def test_a_trained_generator_is_trained_further(recipe, whole):
+    table = {"start": str(whole), "critic_alone": 64}
+    trainer = Trainer(recipe.replace(training=table), ALONE)
+    begun = {k: v.clone() for k, v in load(whole, "cpu").generator.state_dict().items()}
+    critic = [p.clone() for p in trainer.critic.parameters()]
+    for alone in (True, True, False):
+        trainer.step()
+        same_now = [torch.equal(v, begun[k]) for k, v in trainer.generator.state_dict().items()]
+        assert all(same_now) is alone
+    assert all(torch.equal(v, begun[k]) for k, v in trainer.average.state_dict().items()) is False
+    assert not all(torch.equal(a, b) for a, b in zip(critic, trainer.critic.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"network": {"name": "mlp", "latent": 8, "widths": [8]}}, "generator is another.*latent"),
+        ({"transform": {"condition": "unit"}}, r"its \[transform\] is"),
+        ({"training": {"start": "absent.pt"}}, "absent.pt"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(recipe, whole, tables, message):
+    mapping = recipe.replace(training={"start": str(whole)}).to_mapping()
+    for table, values in tables.items():
+        mapping[table] = mapping[table] | values
+    with pytest.raises(InputError, match=message):
+        Trainer(recipe_from(mapping), ALONE)
+
+
+def test_a_start_of_other_samples_is_refused(recipe, whole, field_file):
+    data = {"path": str(field_file), "mirror": (), "layout": ""}
+    other = recipe.replace(
+        training={"start": str(whole)},
+        data=data,
+        game={"energy_weight": 0.0},
+        transform={"steps": ()},
+    )
+    with pytest.raises(InputError, match=r"it is for 504 numbers at incident_energy.*1x16x16"):
+        Trainer(other, ALONE)
+
+
 def test_conditions_over_the_range(recipe):
     trainer = Trainer(recipe.replace(game={"conditions": "range", "gradient_penalty": 0.0}), ALONE)
     known = trainer.spec.condition("incident_energy")

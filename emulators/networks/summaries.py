@@ -1,0 +1,137 @@
+"""What the critic of `field` is told about a field: spectra, distributions, peaks."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from emulators.networks.polynomials import features, n_features, regress
+from emulators.networks.residual import halved
+from emulators.networks.spectrum import shell_means, taper
+
+__all__ = ["Summaries", "density"]
+
+THRESHOLDS = 16  # of the one-point distributions
+SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributions
+STEEPNESS = 6.0  # with which a peak's height above its neighbours, in counts, tells that it is one
+LARGEST = 15.0  # exponent
+AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 27}  # cells above thresholds: a cache's, or few launches
+
+
+class Summaries(nn.Module):
+    """Logarithms of spectra and of shares of cells, as pulls from their mean at the conditions.
+
+    Spectra of the field and of its exponential; shares of cells above thresholds, of the field
+    averaged over more and more cells and of what each average leaves out (Haar's wavelets); and, of
+    whole counts, shares that are peaks or minima above thresholds.
+
+    Parameters
+    ----------
+    channels, cells, periodic
+        Of the fields.
+    conditions
+        How many conditions they have.
+    peaks
+        Whether values are logarithms of one plus whole counts, so that they have peaks.
+    """
+
+    share: Tensor
+    window: Tensor
+    threshold: Tensor
+    softness: Tensor
+    centre: Tensor
+    width: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        cells: Sequence[int],
+        periodic: Sequence[bool],
+        conditions: int,
+        peaks: bool,
+    ) -> None:
+        super().__init__()
+        self.peaks = peaks
+        self.scales = [s for s in SMOOTHINGS if min(cells) >= 4 * s]
+        self.register_buffer("share", shell_means(cells), persistent=False)
+        self.register_buffer("window", taper(cells, periodic), persistent=False)
+        planes = 2 * len(self.scales)
+        size = channels * (2 * self.share.shape[1] + (planes + 2 * peaks) * THRESHOLDS)
+        self.register_buffer("threshold", torch.zeros(planes, channels, THRESHOLDS))
+        self.register_buffer("softness", torch.ones(planes, channels, 1))
+        self.register_buffer("centre", torch.zeros(n_features(conditions), size))
+        self.register_buffer("width", torch.ones(size))
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, c: Tensor) -> None:
+        """Fit thresholds, and mean and width of what is measured, to samples and conditions."""
+        at = torch.special.ndtr(torch.linspace(-2.5, 3.2, THRESHOLDS).double())
+        for i, plane in enumerate(self._planes(x)):
+            for channel, values in enumerate(plane.flatten(2).unbind(1)):
+                some = values.flatten()
+                some = some[:: max(1, len(some) // 4_000_000)].sort().values
+                self.threshold[i, channel] = some[(at * (len(some) - 1)).round().long()]
+                spread = some[int(0.84 * len(some))] - some[int(0.16 * len(some))]
+                self.softness[i, channel] = (0.1 * spread).clamp_min(1e-3)
+        chunk = max(1, (1 << 23) // math.prod(x.shape[1:]))
+        found = torch.cat([self._measured(some) for some in torch.split(x, chunk)])
+        design = features(c)
+        self.centre.copy_(regress(design, found))
+        rest = (found.double() - design.double() @ self.centre.double()).square().mean(0).sqrt()
+        self.width.copy_(rest.clamp_min(1e-4))
+
+    def forward(self, x: Tensor, c: Tensor) -> Tensor:
+        """Return how many widths each summary is from its mean at ``c``, ``(n, summaries)``."""
+        pulls: Tensor = (self._measured(x) - features(c) @ self.centre) / self.width
+        return pulls
+
+    def _planes(self, x: Tensor) -> Iterator[Tensor]:
+        """Yield, scale by scale, the averaged field and what the next average leaves out."""
+        for _ in self.scales:
+            yield x
+            coarse = halved(x)
+            yield x - F.interpolate(coarse, scale_factor=2.0, mode="nearest")
+            x = coarse
+
+    def _measured(self, x: Tensor) -> Tensor:
+        dims = tuple(range(2, x.ndim))
+        parts = []
+        # the density itself, where the transform is a logarithm: its power is in the rare peaks
+        for values in (x, density(x)):
+            values = values - values.mean(dims, keepdim=True)
+            power = torch.fft.rfftn(values * self.window, dim=dims).abs().square().flatten(2)
+            parts.append((power @ self.share + 1e-6).log().flatten(1))
+        for i, plane in enumerate(self._planes(x)):
+            parts.append(self._above(i, plane))
+            if self.peaks and i == 0:
+                counts = density(plane)
+                parts += [self._above(i, plane, _peaks(c)) for c in (counts, -counts)]
+        return torch.cat(parts, 1)
+
+    def _above(self, i: int, plane: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the logarithm of the share of cells above each threshold of plane ``i``."""
+        values = plane.flatten(2)[:, :, None]
+        at_once = max(1, AT_ONCE.get(values.device.type, 0) // values.numel())
+        softness, shares = self.softness[i][..., None], []
+        for some in torch.split(self.threshold[i], at_once, 1):
+            above = torch.sigmoid((values - some[..., None]) / softness)
+            if weight is not None:
+                above = above * weight.flatten(2)[:, :, None]
+            shares.append(above.mean(3))
+        return torch.cat(shares, 2).flatten(1).clamp_min(1e-6).log()
+
+
+def density(x: Tensor) -> Tensor:
+    """Return ``exp(x)``: the density, up to a factor, where the transform is a logarithm."""
+    return x.clamp_max(LARGEST).exp()
+
+
+def _peaks(x: Tensor) -> Tensor:
+    """Return, softly, which whole numbers are larger than all their neighbours; ends meet."""
+    box, around = x, torch.full_like(x, -math.inf)  # along the axes so far, with and without itself
+    for axis in range(2, x.ndim):
+        sides = torch.maximum(box.roll(1, axis), box.roll(-1, axis))
+        around, box = torch.maximum(around, sides), torch.maximum(box, sides)
+    return torch.sigmoid(STEEPNESS * (x - around - 0.5))
