@@ -176,8 +176,7 @@ class FieldGenerator(Generator):
     def initialise(self, x: Tensor, c: Tensor) -> None:
         """Fit the one-point distribution, and what the generator starts from."""
         self.one_point.fit(x, c)
-        finished = lambda y, c: self._inner(self._mapped(y, c))  # noqa: E731
-        self.start.fit(x, c, self.domain, self.one_point.inverse, finished)
+        self.start.fit(x, c, self.domain, self.one_point.inverse, self._finished)
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, c: Tensor) -> None:
@@ -190,8 +189,9 @@ class FieldGenerator(Generator):
         """
         self.eval()
         target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
-        mean = density(x).mean()  # else it outshines the largest scales
-        target.fit(density(x) - mean, c)
+        dense = density(x)
+        mean = dense.mean()  # else it outshines the largest scales
+        target.fit(dense - mean, c)
         self.one_point.fit(x, c)  # a trained network does not depend on it
         c = c[: max(1, min(CALIBRATION, CELLS // math.prod(self.domain)) // 2)]
         parts, raw = [], []
@@ -210,7 +210,7 @@ class FieldGenerator(Generator):
             self.calibrated.fill_(True)
             if last:
                 break
-            made = [density(self._inner(self._mapped(y, p))) - mean for y, p in zip(ys, parts)]
+            made = [density(self._finished(y, p)) - mean for y, p in zip(ys, parts)]
             found.fit(torch.cat(made), c, target)
             self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
 
@@ -220,7 +220,7 @@ class FieldGenerator(Generator):
         with full_precision(z):
             if self._corrected():
                 y = self.filter.multiplied(y, c)[0]
-            return self._inner(self._mapped(y, c)).contiguous()
+            return self._finished(y, c).contiguous()
 
     def gaussianised(self, z: Tensor, c: Tensor) -> Tensor:
         """Return the start and what the network adds, ``(batch, channels, *domain)``.
@@ -259,11 +259,11 @@ class FieldGenerator(Generator):
         ]
         return list(itertools.product(*axes))
 
-    def _mapped(self, y: Tensor, c: Tensor) -> Tensor:
-        """Map the network's Gaussianised field to values, through one table of both maps."""
+    def _finished(self, y: Tensor, c: Tensor) -> Tensor:
+        """Map a Gaussianised field to values, through one table of both maps; cut its margins."""
         at = self.one_point.grid(c)
         table = self.one_point(self.remap.inverse(at, c) if self._corrected() else at, c)
-        return evaluated(table, y)
+        return self._inner(evaluated(table, y))
 
     def _corrected(self) -> bool:
         """Tell whether the last corrections act: those of a network that is no longer trained."""
