@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, Pair, architecture
 from emulators.networks.gaussian import GaussianStart
-from emulators.networks.lattice import ParticleStart
+from emulators.networks.lattice import ParticleStart, whole_counts
 from emulators.networks.layers import full_precision, mlp
 from emulators.networks.one_point import OnePoint, evaluated
 from emulators.networks.polynomials import features, n_features
@@ -42,7 +42,7 @@ from emulators.networks.summaries import Summaries, density
 
 __all__ = ["Field", "FieldCritic", "FieldGenerator"]
 
-CALIBRATION, CELLS, ROUNDS = 2048, 1 << 27, 4  # most fields, cells, and rounds of the last fit
+CELLS, ROUNDS = 1 << 28, 4  # most cells, and rounds, of the last fit
 CHUNK = 1 << 22  # cells worked on at once
 TILE = 1 << 22  # cells that the generator's network works on at once
 
@@ -73,6 +73,8 @@ class Field:
         that its ends do not touch.
     summary_width
         Width of the network that judges spectra and distributions.
+    calibration
+        Fields that the last corrections are fitted to: their means are as exact as these are many.
     """
 
     widths: tuple[int, ...] = (32, 64, 96)
@@ -84,12 +86,14 @@ class Field:
     whole: bool = False
     margin: int = 8
     summary_width: int = 128
+    calibration: int = 2048
 
     def __post_init__(self) -> None:
         if not self.widths or not self.critic_widths:
             raise ValueError("widths and critic_widths need at least one level")
-        if min(*self.widths, *self.critic_widths, self.blocks, self.noise, self.summary_width) < 1:
-            raise ValueError("widths, blocks and noise must be positive")
+        positive = (self.blocks, self.noise, self.summary_width, self.calibration)
+        if min(*self.widths, *self.critic_widths, *positive) < 1:
+            raise ValueError("widths, blocks, noise and calibration must be positive")
         if self.particles < 0:
             raise ValueError(f"particles = {self.particles} must be 0 or more")
         if self.whole and not self.particles:
@@ -141,6 +145,7 @@ class FieldGenerator(Generator):
                 f"network 'field': {len(config.widths)} levels need multiples of {self.unit} cells "
                 f"along each side, margins included, not {self.domain}: change widths or margin"
             )
+        self.calibration = config.calibration
         self.latent = (self.channels + config.noise) * math.prod(self.domain)
         self.one_point = OnePoint(self.channels, k)
         self.start: GaussianStart | ParticleStart = (
@@ -149,6 +154,7 @@ class FieldGenerator(Generator):
         # the last corrections, of what the trained network leaves over: see `calibrate`
         self.filter, self.remap = Spectrum(spec), OnePoint(self.channels, k)
         self.register_buffer("calibrated", torch.tensor(False))
+        self.corrected = False  # the same, where asking needs no word from the device
         d, ends = len(cells), (True,) * len(cells)
         modulated, scale = n_features(k) - 1, 1 / math.sqrt(2 * len(config.widths) * config.blocks)
 
@@ -183,7 +189,7 @@ class FieldGenerator(Generator):
         """Remove what is left of the error of mean power spectrum and one-point distribution.
 
         A filter in ``k`` and a map of values, both polynomials of the conditions, act on the
-        network's Gaussianised field in evaluation mode, in which this leaves the network.  They are
+        network's Gaussianised field from now on, also where a training goes on from here.  They are
         fitted to training samples; the spectra compared are those of ``exp(x)``, the density where
         the transform is a logarithm.
         """
@@ -193,7 +199,8 @@ class FieldGenerator(Generator):
         mean = dense.mean()  # else it outshines the largest scales
         target.fit(dense - mean, c)
         self.one_point.fit(x, c)  # a trained network does not depend on it
-        c = c[: max(1, min(CALIBRATION, CELLS // math.prod(self.domain)) // 2)]
+        fields = max(1, min(self.calibration, CELLS // math.prod(self.domain)) // 2)
+        c = c.repeat(-(-fields // len(c)), 1)[:fields]
         parts, raw = [], []
         for p in torch.split(c, max(1, CHUNK // math.prod(self.domain))):
             z = torch.randn(len(p), self.latent, device=p.device)
@@ -208,17 +215,22 @@ class FieldGenerator(Generator):
             ys = [self.filter.multiplied(y.float(), p)[0] for y, p in zip(raw, parts)]
             self.remap.fit(torch.cat([self._inner(y) for y in ys]), c)
             self.calibrated.fill_(True)
+            self.corrected = True
             if last:
                 break
             made = [density(self._finished(y, p)) - mean for y, p in zip(ys, parts)]
             found.fit(torch.cat(made), c, target)
             self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        super()._load_from_state_dict(state, prefix, *rest)
+        self.corrected = bool(state.get(prefix + "calibrated", False))
+
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return fields ``(batch, channels, *cells)``."""
         y = self.gaussianised(z, c)
         with full_precision(z):
-            if self._corrected():
+            if self.corrected:
                 y = self.filter.multiplied(y, c)[0]
             return self._finished(y, c).contiguous()
 
@@ -262,12 +274,8 @@ class FieldGenerator(Generator):
     def _finished(self, y: Tensor, c: Tensor) -> Tensor:
         """Map a Gaussianised field to values, through one table of both maps; cut its margins."""
         at = self.one_point.grid(c)
-        table = self.one_point(self.remap.inverse(at, c) if self._corrected() else at, c)
+        table = self.one_point(self.remap.inverse(at, c) if self.corrected else at, c)
         return self._inner(evaluated(table, y))
-
-    def _corrected(self) -> bool:
-        """Tell whether the last corrections act: those of a network that is no longer trained."""
-        return not self.training and bool(self.calibrated)
 
     def _inner(self, x: Tensor) -> Tensor:
         """Cut the margins off."""
@@ -357,8 +365,7 @@ class FieldCritic(Critic):
         """Return what is judged: of particles whole counts, whose gradient is that of ``x``."""
         if not self.whole:
             return x
-        counts = x.detach().exp().sub_(0.5).floor_().clamp_min_(0)
-        return x + (counts.log1p_() - x.detach())
+        return x + (whole_counts(x).log1p_() - x.detach())
 
 
 @architecture(

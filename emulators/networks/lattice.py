@@ -12,7 +12,7 @@ from emulators.errors import InputError
 from emulators.networks.one_point import OnePoint
 from emulators.networks.spectrum import Spectrum, wave_number
 
-__all__ = ["ParticleStart", "displaced_lattice"]
+__all__ = ["ParticleStart", "displaced_lattice", "whole_counts"]
 
 SMOOTHED = 0.75  # cells: the displacements' Gaussian filter; beyond, matter has crossed its paths
 SLOPE = 1.5  # of the power below the thickness of the slab, as a power of 1 / k
@@ -74,12 +74,12 @@ class ParticleStart(nn.Module):
                 self.linear.coefficients += large * missing
 
     def _contrast(self, x: Tensor) -> Tensor:
-        return (x.exp() - 1) / self.particles - 1
+        return whole_counts(x) / self.particles - 1
 
     def _logarithm(self, counts: Tensor, noise: Tensor) -> Tensor:
-        """Return the logarithm of one plus counts, spread over ``[-0.5, 0.5]`` like the data's."""
+        """Return the logarithm of one plus counts, each spread over ``[n, n + 1)``."""
         spread: Tensor = torch.special.ndtr(noise)
-        return spread.add_(counts).add_(0.5).log_()
+        return spread.add_(counts).log1p_()
 
     def forward(self, white: Tensor, c: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return Gaussianised counts, and what the network sees: contrast, noise, log counts.
@@ -108,6 +108,12 @@ class ParticleStart(nn.Module):
         """Return normal numbers in the order of the counts; ``noise`` decides among equal ones."""
         normal: Tensor = self.one_point.inverse(self._logarithm(counts, noise), c)
         return normal
+
+
+@torch.no_grad()
+def whole_counts(x: Tensor) -> Tensor:
+    """Return the whole numbers ``n`` of ``x = log(1 + n + u)``, whatever ``u`` from 0 to 1 is."""
+    return x.expm1().add_(1e-3).floor_().clamp_min_(0)  # log(1 + n) itself is rounded
 
 
 @torch.no_grad()

@@ -84,7 +84,6 @@ class Spectrum(nn.Module):
         field, variance = self.multiplied(white, c)
         return field.div_(variance.sqrt())
 
-    @torch.no_grad()
     def multiplied(self, field: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Multiply the modes of periodic fields by the root of the power.
 

@@ -218,8 +218,7 @@ class Trainer:
             return generator  # nothing to read the data for
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            most, nbytes = START_SAMPLES, START_BYTES
-            examples = self._examples(most, nbytes, seed)
+            examples = self._examples(FIT_SAMPLES, FIT_BYTES, seed)
             x, c = (t.to(self.world.device) for t in self._seen(*examples))
             latents = (
                 (torch.randn(len(some), generator.latent).to(some), some)

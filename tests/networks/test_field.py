@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from emulators.data.spec import Condition, Grid, SampleSpec
+from emulators.data.transforms import Transform
 from emulators.errors import InputError
 from emulators.networks import build_networks, field, summaries
 from emulators.networks.field import Field, FieldGenerator
-from emulators.networks.lattice import displaced_lattice
+from emulators.networks.lattice import displaced_lattice, whole_counts
+from emulators.networks.one_point import OnePoint
 from emulators.networks.spectrum import Spectrum
 
 SMALL = {"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}
@@ -146,14 +148,44 @@ def test_calibration_removes_what_is_left_over():
     torch.testing.assert_close(shares[1], torch.tensor([0.95, 0.5, 0.05, 0.001]), rtol=0.3, atol=0)
 
 
+def test_corrections_act_in_a_training_that_goes_on_from_them():
+    spec = spec_of(32, 32)
+    before, _, c = trained(spec, calibrated=True)
+    after, _ = build_networks("field", SMALL, spec, 1)
+    assert not after.corrected
+    after.load_state_dict(before.state_dict())
+    z = latents(before, 3).requires_grad_()
+    expected, made = before(z, c[:3]), after.train()(z, c[:3])
+    torch.testing.assert_close(made, expected)
+    weight = after.last.layer.weight
+    direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    (slope,) = torch.autograd.grad(made.sum(), weight)
+    with torch.no_grad():
+        weight += 1e-3 * direction
+        moved = after(z, c[:3]).double().sum() - made.double().sum()
+    assert moved.item() == pytest.approx(1e-3 * (slope * direction).sum().item(), rel=0.05)
+
+
+@pytest.mark.parametrize("samples", [7, 100])
+def test_corrections_are_fitted_to_as_many_fields_as_asked_for(samples, monkeypatch):
+    seen = []
+    fit = OnePoint.fit
+    monkeypatch.setattr(OnePoint, "fit", lambda m, x, c: (seen.append(len(x)), fit(m, x, c))[1])
+    trained(spec_of(16, 16), {**SMALL, "calibration": 64}, samples=samples, calibrated=True)
+    assert seen[-1] == 64
+
+
 def test_the_critic_of_particles_sees_whole_counts():
     spec = spec_of(32, 32)
     options = {**SMALL, "particles": 2, "whole": True}
     _, critic = build_networks("field", options, spec, 0)
     n = torch.arange(1024.0).view(1, 1, 32, 32)
     c = torch.zeros(1, len(spec.conditions))
-    x = (1 + n + 0.98 * torch.rand_like(n) - 0.49).log().requires_grad_()
+    transform = Transform(spec, [{"name": "dequantise"}, {"name": "log", "scale": 1.0}])
+    jitter = transform.jitter * torch.linspace(-0.99, 0.99, 1024).view_as(n).flip(2, 3)
+    x = transform(n + jitter, c).requires_grad_()
     seen = critic.views(x, c)[0]
+    torch.testing.assert_close(seen.detach().expm1(), transform.inverse(x.detach(), c))
     torch.testing.assert_close(seen, n.log1p())
     (seen * n).sum().backward()
     torch.testing.assert_close(x.grad, n)  # as if nothing were rounded
@@ -193,14 +225,14 @@ def test_displaced_particles_have_the_spectrum_and_the_distribution_of_the_count
     generator, _ = build_networks("field", options, spec, 0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        generator.initialise((counts + torch.rand_like(counts) + 0.5).log(), c)
+        generator.initialise((counts + torch.rand_like(counts)).log1p(), c)
     for parameter in generator.parameters():
         parameter.zero_()  # nothing but the start
-    made = generator(latents(generator, 200), c).exp() - 1
-    rounded = made.round().clamp_min(0)
+    made = whole_counts(generator(latents(generator, 200), c))
+    assert made.mean((1, 2, 3)).std() < 0.05 * 2  # the lattice's mean does not vary
     for level in range(4):
         share = (counts <= level).float().mean().item()
-        assert (rounded <= level).float().mean().item() == pytest.approx(share, abs=0.02)
+        assert (made <= level).float().mean().item() == pytest.approx(share, abs=0.02)
     found, expected = Spectrum(spec), Spectrum(spec)
     found.fit(made / 2 - 1, c)
     expected.fit(counts / 2 - 1, c)
