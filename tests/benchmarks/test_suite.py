@@ -197,16 +197,18 @@ def test_all_share_the_split_of_the_suite(made, toy):
 
 
 def test_metrics_have_floors_and_known_names(made):
-    for entry in made[1]["systems"]:
+    for entry, slug in zip(made[1]["systems"], ("one", "two-wider"), strict=True):
         found = {m["name"]: m for m in entry["metrics"]}
         assert set(found) <= set(known_metrics("shower"))
-        for name in ("AUC high", "separation power", "Wasserstein"):
+        for name in ("AUC high", "separation power", "Wasserstein", "correlations"):
             assert found[name]["floor"] is not None
             assert found[name]["n"] in (120, 60)
+        report = json.loads((made[0] / "reports" / slug / "report.json").read_text())
+        assert found["correlations"]["value"] == report["correlations"]["mean"]["value"]
         assert found["minutes of training"]["value"] > 0
         assert found["weights"]["value"] == entry["emulator"]["weights"]
         # 60 showers are too few, as its report says
-        assert not {"FPD", "layer means"} & set(found)
+        assert not {"FPD", "Fréchet, critic", "layer means"} & set(found)
         curve = entry["curve"]
         assert curve["samples"] == [160, 320, 480]
         assert len(curve["values"]) == len(curve["minutes"]) == 3

@@ -29,6 +29,7 @@ _FEATURES = {
     "density": "density",
     "coverage": "coverage",
 }
+_JOINT = ("correlations", "Fréchet, critic")
 _CURVES = {
     "one_point": "one-point distribution",
     "peaks": "peaks",
@@ -45,7 +46,7 @@ def known_metrics(kind: str) -> list[str]:
     common = ["equivalent samples", "ms, batch 1", "ms, largest batch", "speed-up"]
     common += ["minutes of training", "weights"]
     if kind == "shower":
-        names = ["separation power", "Wasserstein", *_LAYERS.values(), *_FEATURES.values()]
+        names = ["separation power", "Wasserstein", *_JOINT, *_LAYERS.values(), *_FEATURES.values()]
         return [f"AUC {view}" for view in VIEWS] + names + common
     names = ["P(k) to half Nyquist", "P(k) to Nyquist", "correlation of P(k)", *_CURVES.values()]
     return [*names, "response", "AUC observables", *common]
@@ -127,6 +128,11 @@ def _showers(report: Record) -> list[dict[str, Any]]:
         if entry is not None and not entry.get("too_small"):
             scale, unit = (1e3, "1e-3") if key in ("fpd", "kpd") else (1.0, "")
             found.append(metric(name, "features", entry, unit, scale))
+    if "correlations" in report:  # not in reports of before
+        found.append(metric(_JOINT[0], "distributions", report["correlations"]["mean"]))
+        distance = report["critic"]["frechet_distance"]
+        if not distance["too_small"]:
+            found.append(metric(_JOINT[1], "features", distance, "1e-3", 1e3))
     deviations = report["layer_energies"]["deviations"]
     for key, name in _LAYERS.items():
         if deviations[key]["value"] or deviations[key]["floor"]:  # else no bin has enough showers

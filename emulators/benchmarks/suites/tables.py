@@ -34,14 +34,16 @@ _NOTES = {
     "Layers of the calorimeter": "Largest relative deviation of a layer's mean or width in a bin "
     "of incident energy, and of the whole shower's response and resolution.",
     "Statistics of fields": "Mean of |ratio - 1| over bins, at equal conditions.",
-    "Distances in feature space": "In CaloChallenge's high-level features. Of precision, recall, "
-    "density and coverage more is better.",
+    "Distances in feature space": "In CaloChallenge's high-level features; Fréchet, critic: in "
+    "those of a network trained on the reference. Of precision, recall, density and coverage more "
+    "is better.",
     "Cost": "Times on one thread of the CPU, batch in brackets; training by the clock. Times have "
     "no floor.",
 }
 _MEANS = {
     "shower": "AUC: two-sample classifiers, 0.5 is perfect. Separation power, and Wasserstein "
-    "distance over the width of the reference: means over all observables.",
+    "distance over the width of the reference: means over all observables. Correlations: mean "
+    "difference of the rank correlations of all pairs of observables.",
     "field": "P(k): mean of |ratio - 1| over shells; its correlation: mean difference of the "
     "matrices. AUC: two-sample classifier, 0.5 is perfect.",
 }
