@@ -38,6 +38,7 @@ from emulators.training.symmetry import symmetry_of
 __all__ = ["Trainer", "TrainingDiverged", "resolve"]
 
 FIT_SAMPLES, FIT_BYTES = 50_000, 1 << 30  # what the transform is fitted on, at most
+TURNED = 1 << 24  # numbers turned at once
 START_SAMPLES, START_BYTES = 32_768, 1 << 28  # what networks take their starting values from
 LARGEST_SCORE = 1e4
 
@@ -198,9 +199,10 @@ class Trainer:
         samples = self.dataset.take(np.sort(random.choice(rows, n, replace=False)))
         numbers = torch.Generator().manual_seed(int(random.integers(2**63)))
         samples = samples[random.permutation(n)]
-        pieces = torch.split(torch.from_numpy(samples.values), 4096)
-        turned = torch.cat([self._turned(v, len(v), numbers) for v in pieces])
-        return Samples(turned.numpy(), samples.conditions), numbers
+        piece = min(4096, max(1, TURNED // math.prod(self.spec.shape)))
+        for some in torch.split(torch.from_numpy(samples.values), piece):
+            some.copy_(self._turned(some, len(some), numbers))
+        return samples, numbers
 
     def _seen(self, samples: Samples, numbers: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return samples and their conditions as the networks see them."""
