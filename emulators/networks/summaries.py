@@ -15,7 +15,7 @@ __all__ = ["Summaries", "density"]
 
 THRESHOLDS = 16  # of the one-point distributions
 SMOOTHINGS = (1, 2, 4, 8)  # cells averaged along each side, of these distributions
-STEEPNESS = 6.0  # with which a peak's height above its neighbours, in counts, tells that it is one
+STEEPNESS = 6.0  # of the step from count to count in gradients of what is a peak
 LARGEST = 15.0  # exponent
 AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 27}  # cells above thresholds: a cache's, or few launches
 
@@ -25,7 +25,8 @@ class Summaries(nn.Module):
 
     Spectra of the field and of its exponential; shares of cells above thresholds, of the field
     averaged over more and more cells and of what each average leaves out (Haar's wavelets); and, of
-    whole counts, shares that are peaks or minima above thresholds.
+    whole counts and of each average, shares that are peaks or minima beyond thresholds: below the
+    lower ones, above the others, since few are there.
 
     Parameters
     ----------
@@ -34,11 +35,12 @@ class Summaries(nn.Module):
     conditions
         How many conditions they have.
     peaks
-        Whether values are logarithms of one plus whole counts, so that they have peaks.
+        Whether values are logarithms of one plus whole counts, whose peaks and minima are counted.
     """
 
     share: Tensor
     window: Tensor
+    lower: Tensor
     threshold: Tensor
     softness: Tensor
     centre: Tensor
@@ -58,9 +60,11 @@ class Summaries(nn.Module):
         self.register_buffer("share", shell_means(cells), persistent=False)
         self.register_buffer("window", taper(cells, periodic), persistent=False)
         planes = 2 * len(self.scales)
-        size = channels * (2 * self.share.shape[1] + (planes + 2 * peaks) * THRESHOLDS)
+        size = channels * (2 * self.share.shape[1] + planes * (1 + peaks) * THRESHOLDS)
         self.register_buffer("threshold", torch.zeros(planes, channels, THRESHOLDS))
         self.register_buffer("softness", torch.ones(planes, channels, 1))
+        lower = torch.arange(THRESHOLDS) < THRESHOLDS // 2
+        self.register_buffer("lower", lower, persistent=False)
         self.register_buffer("centre", torch.zeros(n_features(conditions), size))
         self.register_buffer("width", torch.ones(size))
 
@@ -104,14 +108,22 @@ class Summaries(nn.Module):
             power = torch.fft.rfftn(values * self.window, dim=dims).abs().square().flatten(2)
             parts.append((power @ self.share + 1e-6).log().flatten(1))
         for i, plane in enumerate(self._planes(x)):
-            parts.append(self._above(i, plane))
-            if self.peaks and i == 0:
-                counts = density(plane)
-                parts += [self._above(i, plane, _peaks(c)) for c in (counts, -counts)]
+            parts.append(self._above(i, plane).clamp_min(1e-6).log().flatten(1))
+            if self.peaks and i % 2 == 0:
+                # a peak of whole counts is one higher than all around it, or more
+                unit = self.softness[i + 1].view(-1, *[1] * len(dims))
+                heights = STEEPNESS * density(plane) if i == 0 else plane / unit
+                least = 0.5 * STEEPNESS if i == 0 else 0.0
+                for sign in (1, -1):
+                    peaks = _peaks(sign * heights, least)
+                    share = self._above(i, plane, peaks)
+                    below = peaks.flatten(2).mean(2, keepdim=True) - share
+                    few = torch.where(self.lower, below, share).clamp_min(0)
+                    parts.append((few + 0.5 / plane[0, 0].numel()).log().flatten(1))
         return torch.cat(parts, 1)
 
     def _above(self, i: int, plane: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Return the logarithm of the share of cells above each threshold of plane ``i``."""
+        """Return the share of cells above each threshold of plane ``i``, ``(n, channels, T)``."""
         values = plane.flatten(2)[:, :, None]
         at_once = max(1, AT_ONCE.get(values.device.type, 0) // values.numel())
         softness, shares = self.softness[i][..., None], []
@@ -120,7 +132,7 @@ class Summaries(nn.Module):
             if weight is not None:
                 above = above * weight.flatten(2)[:, :, None]
             shares.append(above.mean(3))
-        return torch.cat(shares, 2).flatten(1).clamp_min(1e-6).log()
+        return torch.cat(shares, 2)
 
 
 def density(x: Tensor) -> Tensor:
@@ -128,10 +140,14 @@ def density(x: Tensor) -> Tensor:
     return x.clamp_max(LARGEST).exp()
 
 
-def _peaks(x: Tensor) -> Tensor:
-    """Return, softly, which whole numbers are larger than all their neighbours; ends meet."""
+def _peaks(x: Tensor, least: float) -> Tensor:
+    """Return 1 for values ``least`` above all their neighbours, else 0; ends meet.
+
+    Gradients are those of a logistic step: with that itself, many equal neighbours look like peaks.
+    """
     box, around = x, torch.full_like(x, -math.inf)  # along the axes so far, with and without itself
     for axis in range(2, x.ndim):
         sides = torch.maximum(box.roll(1, axis), box.roll(-1, axis))
         around, box = torch.maximum(around, sides), torch.maximum(box, sides)
-    return torch.sigmoid(STEEPNESS * (x - around - 0.5))
+    soft = torch.sigmoid(x - around - least)
+    return soft + ((x - around > least).to(soft) - soft).detach()

@@ -201,7 +201,35 @@ def test_the_critic_of_particles_counts_peaks(cells):
     axes = tuple(range(2, 2 + d))
     expected = torch.stack([counts > counts.roll(s, axes) for s in steps]).all(0)
     assert expected.sum() > 3
-    assert torch.equal(summaries._peaks(counts) > 0.5, expected)
+    heights = counts.requires_grad_()
+    found = summaries._peaks(6 * heights, 3.0)
+    torch.testing.assert_close(found, expected.float())
+    found[expected].sum().backward()
+    assert (heights.grad[expected] >= 0).all()
+    assert heights.grad[expected].max() > 0.1
+
+
+@torch.no_grad()
+def test_the_critic_of_particles_is_told_of_low_peaks():
+    spec = spec_of(64, 64, conditions=1)
+    counts, c = counts_of(spec, 200, 4)
+    _, critic = build_networks("field", {**SMALL, "particles": 4, "whole": True}, spec, 0)
+    x = counts.log1p()
+    critic.initialise(x, c)
+    measured = critic.summaries._measured(x)
+    thresholds = len(critic.summaries.lower)
+    first = 2 * critic.summaries.share.shape[1] + thresholds  # after spectra and cells
+    peaks = measured[:, first : first + thresholds].exp() * 64 * 64 - 0.5
+    axes = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
+    is_peak = torch.stack([counts > counts.roll(s, (2, 3)) for s in axes]).all(0)
+    levels = critic.summaries.threshold[0, 0].expm1()
+    for i in (thresholds // 2 - 1, thresholds // 2 + 2):
+        beyond = counts < levels[i] if i < thresholds // 2 else counts > levels[i]
+        at = (counts - levels[i]).abs() < 0.5  # half of these are told to be beyond
+        expected = (is_peak & beyond & ~at).sum((1, 2, 3)) + 0.5 * (is_peak & at).sum((1, 2, 3))
+        assert expected.mean() > 1
+        assert (peaks[:, i] - expected).abs().mean() < 0.3 * expected.mean()
+    assert critic.summaries(x, c).std(0).mean() == pytest.approx(1, abs=0.1)
 
 
 @torch.no_grad()
