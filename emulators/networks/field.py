@@ -168,9 +168,9 @@ class FieldGenerator(Generator):
         self.down = nn.ModuleList(blocks(w) for w in widths)
         self.up = nn.ModuleList(blocks(w) for w in widths[:-1])
         self.leave = nn.ModuleList(Convolution(b, a, ends) for a, b in itertools.pairwise(widths))
-        # the last convolution starts small: at first there is little but the Gaussian field
+        # the last convolution starts small: at first there is little but the start
         kept = max(1, fine // 4) if fine else self.channels
-        self.last = Convolution(widths[0], kept << d, ends, 1.0 if fine else 0.1)
+        self.last = Convolution(widths[0], kept << d, ends, 1.0 if fine else 1e-3)
         self.fine: nn.ModuleList | None = None
         if fine:
             first, second = (seen + kept, fine), (fine, self.channels)
