@@ -6,7 +6,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["affordable", "features", "n_features", "regress"]
+__all__ = ["affordable", "features", "log_mean", "n_features", "regress"]
 
 FIELDS_A_TERM = 16  # of a polynomial: with fewer its corners are noise
 
@@ -49,3 +49,19 @@ def regress(design: Tensor, target: Tensor) -> Tensor:
     normal.diagonal().add_(1e-6 * normal.diagonal().mean() + 1e-12)
     found: Tensor = torch.linalg.solve(normal, design.T @ target)
     return found
+
+
+def log_mean(values: Tensor, c: Tensor) -> Tensor:
+    """Return the logarithm of the mean of positive ``values (n, m)`` as polynomials ``(f, m)``.
+
+    A gamma law with logarithmic link, whose weights are constant.  No value is cut off: of heavy
+    tails the mean would be too small.
+    """
+    terms = affordable(len(c), c.shape[1])
+    design, values = features(c.double())[:, :terms].cpu(), values.double().cpu()
+    beta = torch.zeros(n_features(c.shape[1]), values.shape[1], dtype=torch.float64)
+    beta[0] = values.mean(0).log()
+    for _ in range(15):
+        eta = design @ beta[:terms]
+        beta[:terms] = regress(design, eta + values / eta.exp() - 1)
+    return beta

@@ -14,6 +14,7 @@ from emulators.networks import build_networks, field, summaries
 from emulators.networks.field import Field, FieldGenerator
 from emulators.networks.lattice import displaced_lattice, whole_counts
 from emulators.networks.one_point import OnePoint
+from emulators.networks.polynomials import features, log_mean
 from emulators.networks.spectrum import Spectrum
 
 SMALL = {"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}
@@ -133,16 +134,23 @@ def test_calibration_removes_what_is_left_over():
     spec = spec_of(32, 32)
     raw, x, c = trained(spec, samples=1000)
     after = trained(spec, samples=1000, calibrated=True)[0]
-    expected = Spectrum(spec)
+    expected, dense = Spectrum(spec), x.exp().mean()
     expected.fit(x.exp(), c)
-    errors, shares = [], []
+
+    def square(fields):
+        return (fields.exp() - dense).square().flatten(2).mean(2)
+
+    errors, shares, squares = [], [], []
     for generator in (raw, after):
         made = generator(latents(generator, len(c), seed=5), c)
+        excess = log_mean(square(made), c) - log_mean(square(x), c)
+        squares.append((features(c).double() @ excess).abs().mean().item())
         found = Spectrum(spec)
         found.fit(made.exp(), c)
         errors.append((found.coefficients - expected.coefficients)[0, 0].abs().median().item())
         levels = torch.quantile(x.flatten(), torch.tensor([0.05, 0.5, 0.95, 0.999]))
         shares.append(torch.tensor([(made > level).float().mean() for level in levels]))
+    assert squares[1] < 0.05 < squares[0]  # of the logarithm of the power
     assert errors[0] > 0.3  # the untrained network does change the spectrum
     assert errors[1] < 0.1
     torch.testing.assert_close(shares[1], torch.tensor([0.95, 0.5, 0.05, 0.001]), rtol=0.3, atol=0)
