@@ -203,8 +203,9 @@ class FieldGenerator(Generator):
         target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
         dense = density(x)
         mean = dense.mean()  # else it outshines the largest scales
-        target.fit(dense - mean, c)
-        wanted = log_mean(_square(dense - mean), c)
+        dense -= mean
+        target.fit(dense, c)
+        wanted = log_mean(_square(dense), c)
         self.one_point.fit(x, c)  # a trained network does not depend on it
         fields = max(1, min(self.calibration, CELLS // math.prod(self.domain)) // 2)
         c = c.repeat(-(-fields // len(c)), 1)[:fields]
@@ -216,6 +217,10 @@ class FieldGenerator(Generator):
                 raw.append(self.gaussianised(latent, p).bfloat16())
                 parts.append(p)
         c = torch.cat(parts)
+
+        def made(ys: list[Tensor]) -> Tensor:
+            return torch.cat([density(self._finished(y, p)) - mean for y, p in zip(ys, parts)])
+
         self.filter.log_k.copy_(target.log_k)
         self.filter.coefficients.zero_()
         for last in (*[False] * ROUNDS, True):
@@ -225,12 +230,10 @@ class FieldGenerator(Generator):
             self.corrected = True
             if last:
                 break
-            made = [density(self._finished(y, p)) - mean for y, p in zip(ys, parts)]
-            found.fit(torch.cat(made), c, target)
+            found.fit(made(ys), c, target)
             self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
         for _ in range(2):
-            made = [density(self._finished(y, p)) - mean for y, p in zip(ys, parts)]
-            self._stretch_tail(log_mean(_square(torch.cat(made)), c) - wanted, mean, c)
+            self._stretch_tail(log_mean(_square(made(ys)), c) - wanted, mean, c)
 
     def _stretch_tail(self, excess: Tensor, mean: Tensor, c: Tensor) -> None:
         """Shorten the tail of the densities so far that so much of log mean squares goes.

@@ -216,11 +216,13 @@ class Trainer:
         That are the statistics of batch normalisation, and the generator's last corrections.
         """
         generator, seed = copy.deepcopy(self.average), self.recipe.training.seed
-        if not batch_norms(generator) and type(generator).calibrate is Generator.calibrate:
+        calibrates = type(generator).calibrate is not Generator.calibrate
+        if not batch_norms(generator) and not calibrates:
             return generator  # nothing to read the data for
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            examples = self._examples(FIT_SAMPLES, FIT_BYTES, seed)
+            most = (FIT_SAMPLES, FIT_BYTES) if calibrates else (START_SAMPLES, START_BYTES)
+            examples = self._examples(*most, seed)
             x, c = (t.to(self.world.device) for t in self._seen(*examples))
             latents = (
                 (torch.randn(len(some), generator.latent).to(some), some)
