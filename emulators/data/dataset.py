@@ -141,7 +141,8 @@ class Dataset:
             values[target] = block.values[picked]
             for name, column in conditions.items():
                 column[target] = block.conditions[name][picked]
-        return Samples(values, conditions)
+        simulations = None if self.simulations is None else self.simulations[rows]
+        return Samples(values, conditions, simulations)
 
     def _places(self, rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
         """Cut sorted rows where a block of the file ends; return places in ``rows``."""

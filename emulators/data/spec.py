@@ -247,14 +247,21 @@ class Samples:
 
     For showers: ``values (n, cells)`` float32, MeV; ``conditions["incident_energy"] (n,)`` GeV.
     For fields and images: ``values (n, channels, *cells)`` in the unit of the spec.
+    ``simulations (n,)`` is the number of the simulation that each is from, where several are from
+    one (slabs of a box): what simulations scatter by, only as many of them can tell.
     """
 
     values: npt.NDArray[np.float32]
     conditions: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    simulations: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, rows: Any) -> "Samples":
         """Return these rows (a slice or an index array)."""
-        return Samples(self.values[rows], {k: v[rows] for k, v in self.conditions.items()})
+        return Samples(
+            self.values[rows],
+            {name: column[rows] for name, column in self.conditions.items()},
+            None if self.simulations is None else self.simulations[rows],
+        )

@@ -38,11 +38,27 @@ class Generator(nn.Module):
 
     latent: int
 
-    def initialise(self, x: Tensor, c: Tensor) -> None:
-        """Set data-dependent starting values from training samples (default: none)."""
+    def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> str:
+        """Set data-dependent starting values from training samples (default: none).
 
-    def calibrate(self, x: Tensor, c: Tensor) -> None:
-        """Fit last corrections of the trained generator to training samples (default: none)."""
+        Parameters
+        ----------
+        x, c
+            Samples ``(n, *shape)`` and their scaled conditions ``(n, k)``.
+        simulations
+            The number of the simulation that each sample is from, ``(n,)``; None: its own.
+
+        Returns
+        -------
+        What was decided by the data, in words for the log; empty: nothing.
+        """
+        return ""
+
+    def calibrate(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
+        """Fit last corrections of the trained generator to training samples (default: none).
+
+        The parameters are those of `initialise`.
+        """
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Map ``z (batch, latent)`` and ``c (batch, conditions)`` to ``x (batch, *shape)``."""
@@ -56,7 +72,7 @@ class Critic(nn.Module):
     in ``x``), `score` judges them.  Gradient penalties act on the views.
     """
 
-    def initialise(self, x: Tensor, c: Tensor) -> None:
+    def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Set data-dependent constants (means and widths of the views) from training samples."""
 
     def views(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:

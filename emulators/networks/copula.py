@@ -4,12 +4,14 @@ import math
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
-__all__ = ["KNOTS", "QUANTILES", "ByEnergy", "Copula", "knot_weights", "moments"]
+from emulators.random import stream
+
+__all__ = ["KNOTS", "QUANTILES", "ROUNDING", "ByEnergy", "Copula", "knot_weights", "moments"]
 
 KNOTS = 9  # incident energies at which distributions are tabulated
+ROUNDING = 1e-6  # of shares and scaled energies: what differs by less is equal
 QUANTILES = (-2.0, -1.0, 0.0, 0.7, 1.4, 2.0, 2.5, 3.0, 3.5)  # in standard deviations
 
 
@@ -72,21 +74,29 @@ class Copula(nn.Module):
         ``shares (n, width)`` at ``position (n, 1)``; ``unit (KNOTS, width)`` makes energies of
         them, at each knot one and the same for all showers around it, so that what is fitted does
         not hold the spread of the incident energies.
+
+        Equal showers give equal numbers, on every processor and in any order: nothing is drawn,
+        sums are in double precision, and what a factor analysis leaves open is fixed.
         """
-        knots = torch.linspace(-1, 1, KNOTS, device=shares.device)
+        knots = torch.linspace(-1, 1, KNOTS, dtype=torch.float64, device=shares.device)
+        # what the first knot's factors are turned towards; those of each later one, towards the
+        # factors of the knot before, so that what lies between two knots is like both
+        towards = torch.from_numpy(stream(0, "factors").standard_normal((len(unit.T), self.latent)))
+        loading = towards = towards.to(shares.device)
         table: list[Tensor] = []
         spread: list[Tensor] = []
         factors: list[Tensor] = []
-        for knot, scale in zip(knots, unit):
+        for knot, scale in zip(knots, unit.double()):
             # The showers nearest to the knot; at least enough of them for its quantiles.
-            near = (position[:, 0] - knot).abs()
-            chosen = near <= max(1 / (KNOTS - 1), float(near.kthvalue(min(len(near), 200)).values))
-            values = torch.log1p(shares[chosen] * scale)
-            table.append(_quantiles(values).ravel())
-            loading, rest = _factors(values, position[chosen], self.latent)
-            if factors:  # factors are free to rotate: turn them to those of the knot before
-                left, _, right = torch.linalg.svd(loading.T @ factors[-1])
-                loading = loading @ (left @ right)
+            near = (position[:, 0].double() - knot).abs()
+            reach = max(1 / (KNOTS - 1), float(near.kthvalue(min(len(near), 200)).values))
+            chosen = near <= reach + ROUNDING
+            values = torch.log1p(shares[chosen].double() * scale)
+            quantiles = _quantiles(values)
+            table.append(quantiles.ravel())
+            unturned, rest = _factors(values, quantiles, position[chosen].double(), self.latent)
+            # a little of the first: a factor that has no like at the knot before must turn too
+            loading = _turned(unturned, loading + 0.1 * towards)
             factors.append(loading)
             spread.append(rest)
         self.quantiles.set(torch.stack(table))
@@ -116,7 +126,7 @@ def _quantiles(values: Tensor) -> Tensor:
     """
     steps = torch.tensor(QUANTILES, dtype=torch.float64, device=values.device)
     n = len(values)
-    ordered = values.double().sort(0).values
+    ordered = values.sort(0).values
     rank = torch.special.ndtr(steps) * (n - 1)
     low = rank.floor().long()
     q = torch.lerp(ordered[low], ordered[(low + 1).clamp_max(n - 1)], (rank - low)[:, None])
@@ -136,32 +146,81 @@ def _quantiles(values: Tensor) -> Tensor:
             start = torch.where(ends, torch.zeros_like(edge), q[k + 1])
             line = start + slope * (steps[k] - torch.where(ends, edge, steps[k + 1]))
         q[k] = torch.where(below, line, q[k])
-    return q.float()
+    return q
 
 
-def _factors(values: Tensor, position: Tensor, latent: int) -> tuple[Tensor, Tensor]:
+def _factors(
+    values: Tensor, quantiles: Tensor, position: Tensor, latent: int
+) -> tuple[Tensor, Tensor]:
     """Return loadings ``(width, latent)`` and the remaining widths ``(width,)`` of normal scores.
 
     Factor analysis by expectation maximisation (Rubin and Thayer, Psychometrika 47, 1982) of the
     scores at fixed incident energy; each number keeps at least a hundredth of its variance.
     """
     n, width = values.shape
-    ranks = torch.from_numpy(rankdata(values.double().cpu().numpy(), axis=0)).to(values.device)
-    scores = torch.special.ndtri(ranks / (n + 1))
-    design = torch.cat([torch.ones_like(position), position], 1).double()
-    scores = scores - design @ torch.linalg.lstsq(design, scores).solution
-    x = (scores / scores.std(0).clamp_min(0.05)).float()
-    k = min(latent, width, n)
-    _, strength, direction = torch.svd_lowrank(x, min(k + 16, width, n))
-    w = direction[:, :k] * (strength[:k] / math.sqrt(n)) * 0.9
-    rest = (1 - w.square().sum(1)).clamp_min(0.01)
-    one = torch.eye(k, device=values.device)
+    scores = _scores(values, quantiles)
+    scores -= scores.mean(0)
+    along = position - position.mean()
+    # equal energies differ by rounding, and that must not become a direction
+    scores -= along * (along.T @ scores / (along.square().sum() + 1e-9 * n))
+    x = scores / scores.std(0).clamp_min(0.05)
+    w = _principal(x, min(latent, width, n))
+    rest = (1 - w.square().sum(1)).clamp(0.01, 1)
+    identity = torch.eye(w.shape[1], dtype=w.dtype, device=w.device)
+    covariance = x.T @ x / n if width < n else None
     for _ in range(30):
         scaled = w / rest[:, None]
-        covariance = torch.linalg.inv(one + w.T @ scaled)
-        z = x @ (scaled @ covariance)
-        cross = x.T @ z / n
-        w = torch.linalg.solve(covariance + z.T @ z / n, cross, left=False)
+        spread = torch.linalg.inv(identity + w.T @ scaled)
+        gain = scaled @ spread  # the factors are x @ gain, with this spread around it
+        cross = x.T @ (x @ gain) / n if covariance is None else covariance @ gain
+        w = torch.linalg.solve(spread + gain.T @ cross, cross, left=False)
         rest = (1 - (w * cross).sum(1)).clamp(0.01, 1)
     w = w * ((1 - rest) / w.square().sum(1).clamp_min(1e-9)).sqrt()[:, None]
-    return F.pad(w, (0, latent - k)), rest.sqrt()
+    return F.pad(w, (0, latent - w.shape[1])), rest.sqrt()
+
+
+def _scores(values: Tensor, quantiles: Tensor) -> Tensor:
+    """Return the normal numbers ``(n, width)`` that the quantile functions map to these values.
+
+    Zeros of a pile all have the mean of the normal numbers that make them.
+    """
+    steps = torch.tensor(QUANTILES, dtype=torch.float64, device=values.device)
+    scores = torch.full_like(values, QUANTILES[0])
+    for k in range(len(QUANTILES) - 1):
+        low, high = quantiles[k], quantiles[k + 1]
+        part = (values - low) / (high - low).clamp_min(1e-9)
+        scores += (steps[k + 1] - steps[k]) * part.clamp(-4.0 if k == 0 else 0.0, 1)
+    zero = values <= 0
+    edge = torch.special.ndtri(zero.double().mean(0).clamp(1 / len(values), 1 - 1 / len(values)))
+    below = -torch.exp(-edge.square() / 2) / math.sqrt(2 * math.pi) / torch.special.ndtr(edge)
+    return torch.where(zero, below, scores)
+
+
+def _principal(x: Tensor, k: int) -> Tensor:
+    """Return ``w (width, k)`` of which ``w w^T`` is the leading part of the covariance of ``x``.
+
+    From each of the ``k`` largest variances the next one is taken off, as in probabilistic
+    principal components (Tipping and Bishop, JRSS B 61, 1999): of directions of equal variance,
+    between which the cut falls, all are left out, and none is chosen by rounding.
+    """
+    n, width = x.shape
+    variance, direction = torch.linalg.eigh((x.T @ x if width < n else x @ x.T) / n)
+    variance, direction = variance.flip(0), direction.flip(1)[:, :k]
+    beyond = variance[k] if k < len(variance) else 0.0
+    if width >= n:
+        direction = x.T @ direction / (n * variance[:k].clamp_min(1e-12)).sqrt()
+    strength = variance[:k] - beyond
+    strength[strength < ROUNDING * variance[0]] = 0.0
+    w: Tensor = direction * strength.sqrt()
+    return w
+
+
+def _turned(w: Tensor, towards: Tensor) -> Tensor:
+    """Rotate the loadings ``w`` as near as possible to others, both ``(width, latent)``.
+
+    Independent factors are free to rotate and to change sign: turned towards the same loadings,
+    all that are equal but for that become the same.
+    """
+    left, _, right = torch.linalg.svd(w.T @ towards)
+    turned: Tensor = w @ (left @ right)
+    return turned

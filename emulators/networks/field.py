@@ -27,7 +27,13 @@ from emulators.networks.gaussian import GaussianStart
 from emulators.networks.lattice import ParticleStart, whole_counts
 from emulators.networks.layers import full_precision, mlp
 from emulators.networks.one_point import OnePoint, evaluated
-from emulators.networks.polynomials import features, log_mean, n_features, regress
+from emulators.networks.polynomials import (
+    degree,
+    features,
+    log_mean,
+    n_features,
+    regress,
+)
 from emulators.networks.residual import (
     Block,
     Convolution,
@@ -185,13 +191,21 @@ class FieldGenerator(Generator):
             )
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor) -> None:
+    def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> str:
         """Fit the one-point distribution, and what the generator starts from."""
-        self.one_point.fit(x, c)
-        self.start.fit(x, c, self.domain, self.one_point.inverse, self._finished)
+        self.one_point.fit(x, c, simulations)
+        power = self.start.fit(
+            x, c, simulations, self.domain, self.one_point.inverse, self._finished
+        )
+        values = degree(self.one_point.coefficients[0], c.shape[1])
+        many = len(c) if simulations is None else len(torch.unique(simulations))
+        return (
+            f"{many:,} simulations decide polynomials of the conditions of degree {power} for the "
+            f"power spectrum and {values} for the one-point distribution"
+        )
 
     @torch.no_grad()
-    def calibrate(self, x: Tensor, c: Tensor) -> None:
+    def calibrate(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Remove what is left of the error of mean power spectrum and one-point distribution.
 
         A filter in ``k`` and a map of values, both polynomials of the conditions, act on the
@@ -204,9 +218,9 @@ class FieldGenerator(Generator):
         dense = density(x)
         mean = dense.mean()  # else it outshines the largest scales
         dense -= mean
-        target.fit(dense, c)
-        wanted = log_mean(_square(dense), c)
-        self.one_point.fit(x, c)  # a trained network does not depend on it
+        target.fit(dense, c, simulations)
+        wanted = log_mean(_square(dense), c, simulations)
+        self.one_point.fit(x, c, simulations)  # a trained network does not depend on it
         fields = max(1, min(self.calibration, CELLS // math.prod(self.domain)) // 2)
         c = c.repeat(-(-fields // len(c)), 1)[:fields]
         parts, raw = [], []
@@ -230,7 +244,7 @@ class FieldGenerator(Generator):
             self.corrected = True
             if last:
                 break
-            found.fit(made(ys), c, target)
+            found.fit(made(ys), c, around=target)
             self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
         for _ in range(2):
             self._stretch_tail(log_mean(_square(made(ys)), c) - wanted, mean, c)
@@ -368,9 +382,9 @@ class FieldCritic(Critic):
         self.summary = mlp([len(self.summaries.width) + f - 1, *[config.summary_width] * 3, 1])
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor) -> None:
+    def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit the summaries' thresholds, and their mean and width at each condition."""
-        self.summaries.fit(self._seen(x), c)
+        self.summaries.fit(self._seen(x), c, simulations)
 
     def views(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         """Return the field, and the pulls of its summaries: ``sign(p) log(1 + |p|)``."""

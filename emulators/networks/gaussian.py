@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
+from emulators.networks.polynomials import degree
 from emulators.networks.spectrum import Spectrum
 
 __all__ = ["GaussianStart"]
@@ -31,17 +32,20 @@ class GaussianStart(nn.Module):
         self,
         x: Tensor,
         c: Tensor,
+        simulations: Tensor | None,
         domain: list[int],
         normal: Callable[[Tensor, Tensor], Tensor],
         finished: Callable[[Tensor, Tensor], Tensor],
-    ) -> None:
-        """Fit to samples ``x``, which are mapped from ``normal(x, c)``.
+    ) -> int:
+        """Fit to samples ``x``, which ``normal(x, c)`` Gaussianises.
 
-        ``domain`` and ``finished`` are for starts that have to try what comes of them.
+        ``domain`` and ``finished`` are for starts that have to try what comes of them.  Returns the
+        degree of the power spectrum, a polynomial of the conditions.
         """
         chunk = max(1, CHUNK // x[0].numel())
         pieces = zip(torch.split(x, chunk), torch.split(c, chunk))
-        self.spectrum.fit(torch.cat([normal(a, b).bfloat16() for a, b in pieces]), c)
+        self.spectrum.fit(torch.cat([normal(a, b).bfloat16() for a, b in pieces]), c, simulations)
+        return degree(self.spectrum.coefficients[0], c.shape[1])
 
     def forward(self, white: Tensor, c: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the field, and what the network sees: the field and the noise.

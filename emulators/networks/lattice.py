@@ -4,12 +4,14 @@ import copy
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
 from emulators.networks.one_point import OnePoint
+from emulators.networks.polynomials import degree
 from emulators.networks.spectrum import Spectrum, wave_number
 
 __all__ = ["ParticleStart", "displaced_lattice", "whole_counts"]
@@ -45,19 +47,22 @@ class ParticleStart(nn.Module):
         self,
         x: Tensor,
         c: Tensor,
+        simulations: Tensor | None,
         domain: list[int],
         normal: Callable[[Tensor, Tensor], Tensor],
         finished: Callable[[Tensor, Tensor], Tensor],
-    ) -> None:
+    ) -> int:
         """Fit spectrum and one-point distribution to ``x``, logarithms of one plus counts.
 
         ``finished(y, c)`` is the sample that comes of Gaussianised counts ``y`` on the ``domain``.
+        Returns the degree of the data's power spectrum, a polynomial of the conditions.
         """
-        self.linear.fit(self._contrast(x), c)
+        self.linear.fit(self._contrast(x), c, simulations)
+        decided = degree(self.linear.coefficients[0], c.shape[1])
         target, found = copy.deepcopy(self.linear), copy.deepcopy(self.linear)
         smoothed = SMOOTHED * min(self.linear.sizes)
         large = torch.exp(-(smoothed * target.log_k.exp()).square())
-        c = c[: min(SEEN, max(1, CELLS // math.prod(domain)))]
+        c = _ordered(c, min(SEEN, max(1, CELLS // math.prod(domain))))
         chunk = max(1, AT_ONCE // math.prod(domain))
         for last in (*[False] * ROUNDS, True):
             counts = torch.cat(
@@ -69,9 +74,10 @@ class ParticleStart(nn.Module):
             self.one_point.fit(self._logarithm(counts, torch.randn_like(counts)), c)
             if not last:
                 y = self.gaussianised(counts, torch.randn_like(counts), c)
-                found.fit(self._contrast(finished(y, c)), c, target)
+                found.fit(self._contrast(finished(y, c)), c, around=target)
                 missing = (target.coefficients - found.coefficients).clamp(-1, 1)
                 self.linear.coefficients += large * missing
+        return decided
 
     def _contrast(self, x: Tensor) -> Tensor:
         return whole_counts(x) / self.particles - 1
@@ -108,6 +114,16 @@ class ParticleStart(nn.Module):
         """Return normal numbers in the order of the counts; ``noise`` decides among equal ones."""
         normal: Tensor = self.one_point.inverse(self._logarithm(counts, noise), c)
         return normal
+
+
+def _ordered(c: Tensor, most: int) -> Tensor:
+    """Return at most so many conditions ``(n, k)`` of all, in an order of their own.
+
+    Which of them meets which random number then does not depend on the order of the samples.
+    """
+    rows = torch.from_numpy(np.lexsort(c.T.cpu().numpy()))
+    rows = rows[torch.linspace(0, len(rows) - 1, min(most, len(rows))).round().long()]
+    return c[rows.to(c.device)]
 
 
 @torch.no_grad()

@@ -244,10 +244,11 @@ class MultiscaleGenerator(Generator):
         self.latent = self.numbers * sum(map(math.prod, self.grids))
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor) -> None:
+    def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> str:
         """Take mean and widths from training samples, and note where there are neighbours."""
         self.scales.fit(x)
         self.scanned.copy_(torch.tensor([n > 1 for n in self.grids[0]]))
+        return ""
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return fields ``(batch, channels, *cells)``."""
@@ -384,7 +385,7 @@ class MultiscaleCritic(Critic):
         )
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor) -> None:
+    def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Take means and widths of fields and log spectra from training samples."""
         self.scales.fit(x)
         critics = cast(Sequence[GroupCritic], self.critics)

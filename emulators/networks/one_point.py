@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import solveh_banded
 from torch import Tensor, nn
 
-from emulators.networks.polynomials import affordable, features, n_features
+from emulators.networks.polynomials import averaged, decided, features, n_features
 
 __all__ = ["OnePoint", "evaluated"]
 
@@ -43,20 +43,23 @@ class OnePoint(nn.Module):
         self.register_buffer("coefficients", coefficients)
 
     @torch.no_grad()
-    def fit(self, x: Tensor, c: Tensor) -> None:
+    def fit(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit to fields ``(n, channels, *cells)`` at scaled conditions ``(n, k)``.
 
-        Of few fields the polynomials have a lower degree.
+        The polynomials have the degree that the ``simulations (n,)`` decide.
         """
-        terms = affordable(len(c), c.shape[1])
-        design = features(c.double())[:, :terms].cpu()  # the regression itself is small
         self.coefficients.zero_()
         for channel, field in enumerate(x.flatten(2).unbind(1)):
             values = _levels(field)
             chunk = max(1, CHUNK // field.shape[1])
-            below = torch.cat([_below(rows, values) for rows in torch.split(field, chunk)]).cpu()
+            below = torch.cat([_below(rows, values) for rows in torch.split(field, chunk)])
             self.values[channel], self.largest[channel] = values, field.max()
-            beta = _probit(design, below / field.shape[1], field.shape[1])
+            # the regression itself is small
+            share, at, numbers = (t.cpu() for t in averaged(below / field.shape[1], c, simulations))
+            cells = field.shape[1] * len(field) / len(share)
+            normal = torch.special.ndtri(share.clamp(0.5 / cells, 1 - 0.5 / cells))
+            terms = decided(normal, at, numbers)
+            beta = _probit(features(at)[:, :terms], share, cells)
             self.coefficients[channel, :terms] = beta.to(self.coefficients)
 
     def table(self, c: Tensor) -> Tensor:
@@ -94,7 +97,8 @@ def _levels(field: Tensor) -> Tensor:
     # where values repeat the levels must still increase
     span = (values[-1] - values[0]).clamp_min(1e-6)
     ramp = 1e-6 * span * torch.arange(LEVELS, device=field.device)
-    return (values - ramp).cummax(0).values + ramp
+    # a little above the cells that they were taken from, which may differ by rounding
+    return (values - ramp).cummax(0).values + ramp + 5e-7 * span
 
 
 def _below(rows: Tensor, values: Tensor) -> Tensor:
@@ -105,7 +109,7 @@ def _below(rows: Tensor, values: Tensor) -> Tensor:
     return counts.view(len(rows), -1).cumsum(1)[:, :-1].double()
 
 
-def _probit(design: Tensor, share: Tensor, cells: int, steps: int = 25) -> Tensor:
+def _probit(design: Tensor, share: Tensor, cells: float, steps: int = 25) -> Tensor:
     """Return the coefficients ``(f, levels)`` of a probit regression on shares ``(n, levels)``.
 
     The shares are those of ``cells`` cells.  A penalty on the second difference from level to

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, Pair, architecture
-from emulators.networks.copula import KNOTS, ByEnergy, Copula, moments
+from emulators.networks.copula import KNOTS, ROUNDING, ByEnergy, Copula, moments
 from emulators.networks.layers import mlp
 
 __all__ = ["ShowerConfig", "ShowerCritic", "ShowerGenerator"]
@@ -139,14 +139,15 @@ class ShowerGenerator(Generator):
                 last.bias.zero_()
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor) -> None:
+    def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> str:
         """Fit the starting distribution of every layer and cell at each incident energy."""
         frame = self.frame
         frame.set_ceiling(x)
-        x, c = frame.symmetrised(x, c)
+        x, c = frame.symmetrised(x.double(), c)
         position = frame.position(c)
         layers = frame.layer_energies(x)
-        leak = (frame.ceiling - x.sum(1, keepdim=True)).clamp_min(0)
+        leak = frame.ceiling - x.sum(1, keepdim=True)
+        leak = torch.where(leak > ROUNDING * frame.ceiling, leak, 0.0)
         energy = frame.energy(torch.linspace(-1, 1, KNOTS)[:, None].expand(-1, c.shape[1]))
         unit = energy.expand(-1, layers.shape[1] + 1)
         self.layer_start.fit(torch.cat([layers, leak], 1), unit, position)
@@ -155,6 +156,7 @@ class ShowerGenerator(Generator):
         typical = moments(layers, position)[0] * energy
         unit = typical.repeat_interleave(torch.tensor(frame.sizes), 1)
         self.cell_start.fit(torch.cat(shares, 1), unit, position)
+        return ""
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return showers ``(batch, cells)`` as shares of the incident energy."""
@@ -201,7 +203,7 @@ class ShowerCritic(Critic):
         self.heads = nn.ModuleList(mlp([n + k, *[w] * d, 1]) for n, (w, d) in zip(seen, sizes))
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, c: Tensor) -> None:
+    def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit mean and width of everything that is seen at each incident energy."""
         self.frame.set_ceiling(x)
         x, c = self.frame.symmetrised(x, c)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
-from emulators.networks.polynomials import affordable, features, n_features, regress
+from emulators.networks.polynomials import features, log_mean, n_features
 
 __all__ = ["Spectrum", "shell_means", "shells", "taper", "wave_number"]
 
@@ -37,11 +37,17 @@ class Spectrum(nn.Module):
         self.register_buffer("coefficients", torch.zeros(spec.shape[0], terms, KNOTS))
 
     @torch.no_grad()
-    def fit(self, y: Tensor, c: Tensor, around: "Spectrum | None" = None) -> None:
+    def fit(
+        self,
+        y: Tensor,
+        c: Tensor,
+        simulations: Tensor | None = None,
+        around: "Spectrum | None" = None,
+    ) -> None:
         """Fit to fields ``(n, channels, *cells)`` at scaled conditions ``(n, k)``.
 
-        Of few fields the polynomial has a lower degree, or differs by one of a lower degree from
-        that of another spectrum, of the same knots.
+        The polynomial has the degree that the ``simulations (n,)`` decide; or it differs by one of
+        that degree from the polynomial of another spectrum, of the same knots.
         """
         shell, weight = shells(self.cells, self.sizes)
         modes = torch.bincount(shell, weight)
@@ -58,25 +64,20 @@ class Spectrum(nn.Module):
             power = power.double() * share / math.prod(self.cells)
             means = power.new_zeros(*power.shape[:2], len(modes)).index_add_(2, places, power)
             parts.append(means.cpu())
-        design = features(c.double()).cpu()  # the regression itself is small
-        few = design[:, : affordable(len(c), c.shape[1])]
         knots = torch.linspace(float(log_k[1]), float(log_k[-1]), KNOTS - 1)
         self.log_k.copy_(torch.cat([log_k[:1], knots]))
         left, step = _place(self.log_k.double().cpu(), log_k)
+        design = features(c.double()).cpu()
         for channel, power in enumerate(torch.cat(parts).clamp_min(1e-12).unbind(1)):
-            offset = torch.zeros_like(power)
             if around is not None:
                 at, on = _place(log_k, around.log_k.double().cpu())
                 known = around.coefficients[channel].double().cpu()
-                offset = design @ (known[:, at] * (1 - on) + known[:, at + 1] * on)
-            beta = few.new_zeros(few.shape[1], len(modes))
-            beta[0] = (power / offset.exp()).mean(0).log()
-            for _ in range(15):  # a gamma law with logarithmic link: its weights are constant
-                eta = few @ beta
-                beta = regress(few, eta + (power / (eta + offset).exp() - 1).clamp(-2, 5))
-            self.coefficients[channel] = 0 if around is None else around.coefficients[channel]
+                power = power / (design @ (known[:, at] * (1 - on) + known[:, at + 1] * on)).exp()
+            beta = log_mean(power, c, simulations)
             at_knots = beta[:, left] * (1 - step) + beta[:, left + 1] * step
-            self.coefficients[channel, : len(beta)] += at_knots.to(self.coefficients)
+            self.coefficients[channel] = at_knots.to(self.coefficients)
+            if around is not None:
+                self.coefficients[channel] += around.coefficients[channel]
 
     @torch.no_grad()
     def forward(self, white: Tensor, c: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emulators.networks.polynomials import features, n_features, regress
+from emulators.networks.polynomials import averaged, decided, features, n_features, regress
 from emulators.networks.residual import halved
 from emulators.networks.spectrum import shell_means, taper
 
@@ -69,7 +69,7 @@ class Summaries(nn.Module):
         self.register_buffer("width", torch.ones(size))
 
     @torch.no_grad()
-    def fit(self, x: Tensor, c: Tensor) -> None:
+    def fit(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit thresholds, and mean and width of what is measured, to samples and conditions."""
         at = torch.special.ndtr(torch.linspace(-2.5, 3.2, THRESHOLDS).double())
         for i, plane in enumerate(self._planes(x)):
@@ -81,9 +81,13 @@ class Summaries(nn.Module):
                 self.softness[i, channel] = (0.1 * spread).clamp_min(1e-3)
         chunk = max(1, (1 << 23) // math.prod(x.shape[1:]))
         found = torch.cat([self._measured(some) for some in torch.split(x, chunk)])
-        design = features(c)
-        self.centre.copy_(regress(design, found))
-        rest = (found.double() - design.double() @ self.centre.double()).square().mean(0).sqrt()
+        means, at, numbers = averaged(found, c, simulations)
+        terms = decided(means, at, numbers)
+        self.centre.zero_()
+        self.centre[:terms] = regress(features(at)[:, :terms], means).to(self.centre)
+        rest = (
+            (found.double() - features(c.double()) @ self.centre.double()).square().mean(0).sqrt()
+        )
         self.width.copy_(rest.clamp_min(1e-4))
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:

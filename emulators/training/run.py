@@ -172,6 +172,8 @@ class Run:
             + f" samples; {device_name(self.world.device)}, {self.recipe.training.precision}"
             + (f", {self.world.size} processes" if self.world.size > 1 else "")
         )
+        if trainer.decided and not trainer.steps:
+            self.say(trainer.decided)
         if self.recipe.training.minutes:
             self.say("a budget in minutes: the result depends on the speed of the machine")
         if self.monitor is None:

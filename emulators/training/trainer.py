@@ -175,18 +175,19 @@ class Trainer:
                 f"to see which: emulators data check {self.dataset.path}"
             )
         start = start_of(self.recipe, self.transform, self.generator)
+        self.decided = ""  # by the data, in words
         if start is None:
             self.transform.fit(samples)
         else:
             self.transform.load_state_dict(start.transform.state_dict())
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            x, c = self._seen(samples[: self._fitting(START_SAMPLES, START_BYTES)], numbers)
+            seen = self._seen(samples[: self._fitting(START_SAMPLES, START_BYTES)], numbers)
             if start is None:
-                self.generator.initialise(x, c)
+                self.decided = self.generator.initialise(*seen)
             else:
                 self.generator.load_state_dict(start.generator.state_dict())
-            self.critic.initialise(x, c)
+            self.critic.initialise(*seen)
 
     def _fitting(self, most: int, nbytes: int) -> int:
         """Return how many samples are within both limits, at least one."""
@@ -204,11 +205,18 @@ class Trainer:
             some.copy_(self._turned(some, len(some), numbers))
         return samples, numbers
 
-    def _seen(self, samples: Samples, numbers: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return samples and their conditions as the networks see them."""
+    def _seen(
+        self, samples: Samples, numbers: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return samples and conditions as the networks see them, and their simulations."""
         conditions = condition_tensor(self.spec, samples.conditions, len(samples))
         values = self._jittered(torch.from_numpy(samples.values), len(samples), numbers)
-        return self.transform(values, conditions), self.transform.scale(conditions)
+        simulations = samples.simulations
+        return (
+            self.transform(values, conditions),
+            self.transform.scale(conditions),
+            None if simulations is None else torch.from_numpy(simulations.astype(np.int64)),
+        )
 
     def finished(self) -> Generator:
         """Return a copy of the averaged generator with everything set that training does not set.
@@ -223,14 +231,18 @@ class Trainer:
             torch.manual_seed(seed)
             most = (FIT_SAMPLES, FIT_BYTES) if calibrates else (START_SAMPLES, START_BYTES)
             examples = self._examples(*most, seed)
-            x, c = (t.to(self.world.device) for t in self._seen(*examples))
+            x, c, simulations = (
+                None if t is None else t.to(self.world.device) for t in self._seen(*examples)
+            )
+            assert x is not None
+            assert c is not None
             latents = (
                 (torch.randn(len(some), generator.latent).to(some), some)
                 for some in torch.split(c[: 32 * self.batch_size], self.batch_size)
                 if len(some) > 1
             )
             refresh_statistics(generator, latents)
-            generator.calibrate(x, c)
+            generator.calibrate(x, c, simulations)
         return generator
 
     def close(self) -> None:

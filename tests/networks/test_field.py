@@ -178,7 +178,9 @@ def test_corrections_act_in_a_training_that_goes_on_from_them():
 def test_corrections_are_fitted_to_as_many_fields_as_asked_for(samples, monkeypatch):
     seen = []
     fit = OnePoint.fit
-    monkeypatch.setattr(OnePoint, "fit", lambda m, x, c: (seen.append(len(x)), fit(m, x, c))[1])
+    monkeypatch.setattr(
+        OnePoint, "fit", lambda m, x, *rest: (seen.append(len(x)), fit(m, x, *rest))[1]
+    )
     trained(spec_of(16, 16), {**SMALL, "calibration": 64}, samples=samples, calibrated=True)
     assert seen[-1] == 64
 
