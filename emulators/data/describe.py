@@ -103,7 +103,7 @@ def _grid(grid: Grid, cells: tuple[int, ...]) -> list[str]:
 
 
 def _components(grid: Grid) -> list[str]:
-    words = [f"{a} {b}" for a, b in zip(grid.channels, grid.components)]
+    words = [f"{a}: {b}" for a, b in zip(grid.channels, grid.components)]
     unknown = "not stated, so that trainings do not turn them: convert --components states it"
     return [_row("components", ", ".join(words) or unknown)]
 

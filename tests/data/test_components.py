@@ -114,7 +114,7 @@ def test_a_file_that_does_not_say_is_told(moved, tmp_path):
         Dataset(target).read(0, 4).values, Dataset(silent).read(0, 4).values
     )
     info = " ".join(describe(target).split())
-    assert "components dx x, dy y, rho scalar, dz z" in info
+    assert "components dx: x, dy: y, rho: scalar, dz: z" in info
     wrong = CliRunner().invoke(cli, [str(word) for word in [*words[:-1], "x,y,z", "--overwrite"]])
     assert wrong.exit_code == 2
     assert "moved.h5: --components x,y,z: 4 channels, but 3 components" in wrong.output

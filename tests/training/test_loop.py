@@ -415,7 +415,8 @@ def test_the_log_says_which_channels_are_turned_and_compared(tmp_path, component
             "monitor": {"previews": False},
         }
     )
-    train(recipe, tmp_path / "run")
+    emulator = load(train(recipe, tmp_path / "run"), "cpu")
+    assert emulator.spec.grid.components == components
     log = (tmp_path / "run" / "log.txt").read_text()
     (line,) = [line for line in log.splitlines() if "of 2 channels" in line]
     assert line.endswith("the first is compared alone: vx")
