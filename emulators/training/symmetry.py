@@ -71,9 +71,9 @@ class GridSymmetry:
 
     Axes are exchanged where they are alike (cells, length, periodic or not), and shifted by any
     number of cells where they are periodic: with three axes alike the full group of the cube, of
-    48 maps.  What is mirrored and exchanged in place is so in its components: a mirror turns that
-    of a vector along its axis about, an exchange of axes exchanges those along them; of Q and U, as
-    of all that has spin 2, a mirror turns U about, and the exchange of both axes Q.
+    48 maps.  Channels follow: a mirror changes the sign of a vector's component along its axis, and
+    an exchange of axes exchanges the components along them; a mirror changes the sign of U, and the
+    exchange of the axes of a map that of Q.
 
     Parameters
     ----------
