@@ -18,6 +18,7 @@ from torch import Tensor
 import emulators.networks  # noqa: F401  (registers the architectures)
 from emulators import random
 from emulators.data.conditions import ConditionLaw, requested
+from emulators.data.counts import COUNTS
 from emulators.data.hdf5 import first_line
 from emulators.data.spec import Samples, SampleSpec
 from emulators.data.transforms import Transform, condition_tensor
@@ -286,7 +287,7 @@ class Emulator:
             self.generator(z, self.transform.scale(conditions)), conditions
         )
         # Networks without a positive last layer end a hair below 0.
-        positive = self.spec.kind == "shower" or self.spec.unit == "count"
+        positive = self.spec.kind == "shower" or self.spec.unit in COUNTS
         return values.clamp_min(0) if positive else values
 
     def save(self, path: str | Path, *, compact: bool = False) -> None:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from emulators.data.counts import COUNTS, LARGEST, rounded_counts
 from emulators.data.hdf5 import HDF5Reader, first_line, rows_at_once
 from emulators.data.layouts import find_layout
 from emulators.data.layouts._columns import beside, differences, outside
@@ -18,7 +19,6 @@ from emulators.errors import InputError
 __all__ = ["Finding", "check", "lowest"]
 
 TWICE_ELECTRON_MASS = 1.022  # MeV: an annihilating positron deposits this beside its energy
-COUNTS = ("count", "ct")  # units of what cannot be negative
 RATIOS = 1 << 16  # showers whose deposit over incident energy is kept to suspect the units
 
 
@@ -211,6 +211,9 @@ def _native(
     low = (values.reshape(-1, *spec.shape) < lowest(spec)).reshape(values.shape).any(axis=1)
     what = "negative counts" if spec.unit in COUNTS else "overdensity below -1"
     tally.add(low, rows.start, "error", what, key)
+    if spec.unit in COUNTS:
+        what = f"counts above {LARGEST:,} that single precision would change"
+        tally.add(rounded_counts(values).any(axis=1), rows.start, "error", what, key)
     for condition in spec.conditions:
         asked = module.read_conditions(file, spec, rows)[condition.name]
         where = f"{module.CONDITIONS}, {condition.name}"

@@ -17,7 +17,7 @@ from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Reader, HDF5Writer, content_hash
 from emulators.data.layouts import LAYOUTS
 from emulators.data.layouts._columns import chunk_rows, native_attributes
-from emulators.data.sources import Source, Told, open_source
+from emulators.data.sources import Source, Told, open_source, stated
 from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
@@ -68,7 +68,7 @@ def convert(
     origin
         Public layout of the source, where it is not recognised: one of `sources.SOURCES`.
     told
-        What the source of fields does not say: box, unit, channels, conditions.
+        What the source of fields does not say: box, unit, channels, components, conditions.
     cut
         What is cut from each field.
     progress
@@ -83,7 +83,7 @@ def convert(
     path, target = Path(source), Path(target)
     told, cut = told or Told(), cut or Cut()
     ours = _our_layout(path)
-    if origin is None and not cut and not told.said and ours:
+    if origin is None and not cut and set(told.said) <= {"components"} and ours:
         dataset = Dataset(path, geometry=geometry)
         chosen = parse_rows(rows, dataset)
         said = {
@@ -92,7 +92,8 @@ def convert(
             "source_rows": f"{chosen.start}:{chosen.stop}",
         }
         indices = np.arange(chosen.start, chosen.stop)
-        return _copy(dataset, indices, target, layout, {**said, **(attributes or {})}, overwrite)
+        said |= attributes or {}
+        return _copy(dataset, indices, target, layout, said, overwrite, told.components)
     if ours not in (None, "native"):
         raise InputError(f"{path}: has showers of layout '{ours}': only fields are cut or told of")
     if geometry is not None or layout not in (None, "native"):
@@ -231,6 +232,7 @@ def _copy(
     layout: str | None,
     attributes: Mapping[str, Any],
     overwrite: bool,
+    components: str | None = None,
 ) -> Path:
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"unknown layout '{layout}'{nearest(layout, list(LAYOUTS))}")
@@ -241,7 +243,8 @@ def _copy(
         raise InputError(f"{dataset.path}: layout '{layout}' is not for {dataset.spec.kind}s")
     attributes = {**dataset.attributes, **attributes}
     particle = str(attributes.get("particle", dataset.spec.particle))
-    spec = replace(dataset.spec, layout=chosen.NAME, particle=particle)
+    spec = stated(dataset.path, dataset.spec, components)
+    spec = replace(spec, layout=chosen.NAME, particle=particle)
     block = chunk_rows(spec) * max(1, (1 << 24) // (chunk_rows(spec) * dataset.sample_bytes))
     own = chosen.columns(spec) | chosen.optional(spec)
     beside = {key: column for key, column in dataset.beside.items() if key not in own}

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from emulators.data.check import COUNTS
+from emulators.data.counts import COUNTS, counted
 from emulators.data.hdf5 import require_memory
 from emulators.data.sources.base import Place, Region, Source
 from emulators.data.spec import Column, Grid, Samples
@@ -267,9 +267,12 @@ class Pieces:
             part = part.reshape(channels, len(block), *pairs).sum(axis=inner, dtype=np.float64)
             into, first = np.unique((block - rows[0]) // factors[0], return_index=True)
             sums[:, into] += np.add.reduceat(part, first, axis=1)
-        if self.source.spec.unit not in COUNTS:
-            sums /= math.prod(factors)
-        return sums.reshape(channels, *whole.squeezed(cells)).astype(np.float32)
+        sums = sums.reshape(channels, *whole.squeezed(cells))
+        if self.source.spec.unit in COUNTS:
+            where = f"{self.source.path}: entry {i}"
+            return counted(sums, where, "join fewer cells: less --coarsen, more --slabs")
+        sums /= math.prod(factors)
+        return sums.astype(np.float32)
 
     def _cells(self, i: int, region: Region) -> Array:
         """Return cells of entry ``i``; what is read around them serves the next pieces."""
@@ -333,7 +336,24 @@ def _projected(source: Source, wholes: list[_Whole]) -> tuple[Grid, tuple[int, .
     cells, lengths, periodic = found[0]
     one = len({w.axis for w in wholes}) == 1
     axes = wholes[0].squeezed(grid.axes) if one else grid.axes[: len(cells)]
-    return replace(grid, axes=axes, lengths=lengths, periodic=periodic), cells
+    seen = _seen(source, {w.axis for w in wholes})
+    return replace(grid, axes=axes, lengths=lengths, periodic=periodic, components=seen), cells
+
+
+def _seen(source: Source, across: set[int]) -> tuple[str, ...]:
+    """Return what the channels are in maps across these axes: -1 where nothing is projected.
+
+    In a map the component along the line of sight is a scalar.
+    """
+    grid = _grid(source)
+    if len(across) > 1 and {*grid.components} != {"scalar"}:
+        raise InputError(
+            f"{source.path}: in maps across several axes a component of a vector lies now along, "
+            "now across the line of sight: choose one of --axes, or say that there are none, as "
+            f"--components {','.join(['scalar'] * len(grid.channels))}"
+        )
+    lines = [grid.axes[axis] for axis in across if axis >= 0]
+    return tuple("scalar" if name in lines else name for name in grid.components)
 
 
 def _require_divides(source: Source, number: int, what: str, axes: Iterable[int]) -> None:

@@ -119,6 +119,8 @@ class Dataset:
             raise InputError(f"{self.path}: rows {start} to {stop} of {len(self)} do not exist")
         try:
             return read(self._reader.file, self.spec, slice(start, stop))
+        except InputError:
+            raise
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"{self.path}: rows {start} to {stop} cannot be read: {first_line(error)}"

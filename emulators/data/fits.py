@@ -152,6 +152,8 @@ def _band_cards(attributes: Mapping[str, Any], spec: SampleSpec, band: int) -> A
         header["BUNIT"] = _fits_unit(spec.unit)
     if spec.kind == "image":
         header["FILTER"] = _ascii(spec.grid.channels[band])
+    if spec.grid.components:
+        header["COMPONEN"] = (spec.grid.components[band], "scalar, along this axis, or Q or U")
     for attribute, (keyword, comment) in PER_BAND.items():
         values = np.atleast_1d(attributes.get(attribute, ()))
         if values.shape == (spec.shape[0],) and values.dtype.kind in "fiu":

@@ -312,6 +312,7 @@ class Dequantise(Step):
     def fit(self, values: Tensor, conditions: Tensor) -> None:
         whole = (values >= 0) & (values == values.floor())
         _require("dequantise", values, whole, "whole numbers from 0")
+        _require("dequantise", values, values < 1 << 23, f"counts below {1 << 23:,}")
 
     def forward(self, values: Tensor, conditions: Tensor) -> Tensor:
         return values + 0.5

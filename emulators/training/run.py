@@ -20,7 +20,7 @@ from emulators.emulator import Emulator
 from emulators.random import stream
 from emulators.training import checkpoint
 from emulators.training.distributed import check_same
-from emulators.training.monitor import Measure, Monitor, default_measure
+from emulators.training.monitor import Measure, Monitor, default_measure, field_distance
 from emulators.training.previews import preview
 from emulators.training.record import (
     card,
@@ -174,6 +174,15 @@ class Run:
         )
         if trainer.decided and not trainer.steps:
             self.say(trainer.decided)
+        grid, isotropic = trainer.spec.grid, self.recipe.data.isotropic
+        channels = grid.channels if grid else ()
+        if grid and not grid.components and isotropic and trainer.spec.kind == "field":
+            self.say(
+                "fields are not mirrored and not turned: the file does not say what its channels "
+                f"{', '.join(channels)} are, scalars or components; to state it: emulators data "
+                f"convert {self.recipe.data.path} NEW.h5 --components NAMES, for each channel "
+                f"scalar or one of {', '.join(grid.axes)}"
+            )
         if self.recipe.training.minutes:
             self.say("a budget in minutes: the result depends on the speed of the machine")
         if self.monitor is None:
@@ -187,6 +196,8 @@ class Run:
                 f"floor between halves of {len(self.monitor.reference):,} validation samples: "
                 + pairs(self.monitor.floor)
             )
+            if self.monitor.measure is field_distance and len(channels) > 1:
+                self.say(f"of {len(channels)} channels the first is compared alone: {channels[0]}")
         if trainer.steps:
             self.say(f"going on from {self._where()}")
 

@@ -229,6 +229,14 @@ def test_the_record_is_the_json_file(whole):
     assert record["classifiers"]["observables"]["auc"]["n"] == 200
 
 
+def test_of_several_channels_each_is_measured_by_itself(whole):
+    record, _ = whole
+    line = "| channels | each is measured, and copies are looked for, by itself; "
+    assert line not in markdown(record)
+    two = [{**entry, "channel": name} for entry in record["channels"] for name in ("vx", "vy")]
+    assert line in markdown({**record, "channels": two})
+
+
 def test_the_page_is_whole_and_needs_no_network(whole):
     text = (whole[1] / "report.html").read_text()
     assert text.count("<script") == 1

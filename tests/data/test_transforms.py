@@ -228,6 +228,7 @@ def test_jitter_is_asked_for_by_dequantisation_alone():
         ({"name": "log", "scale": 1.0}, [-1, 2], "'log' takes values above -1: 1 of 2"),
         ({"name": "dequantise"}, [1, 0.5, 2], "whole numbers from 0: 1 of 3 .*smallest is 0.5"),
         ({"name": "dequantise"}, [-1, 2], "whole numbers from 0: 1 of 2 .*smallest is -1"),
+        ({"name": "dequantise"}, [2**23 - 1, 2**23], "counts below 8,388,608: 1 of 2 .*8.38861e"),
         ({"name": "rational"}, [1, math.nan], "1 of 2 .*smallest is nan"),
         ({"name": "rational"}, [0, 0], "all training values are 0"),
     ],

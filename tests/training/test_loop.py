@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from emulators.config import dump_toml, load_toml
+from emulators.data.hdf5 import HDF5Writer
+from emulators.data.spec import Grid, Samples, SampleSpec
 from emulators.errors import InputError
 from emulators.loading import load
 from emulators.training import checkpoint
@@ -395,3 +397,32 @@ def test_training_leaves_torch_as_it_was(recipe, tmp_path):
     train(recipe, tmp_path / "run", measure=distance)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert logging.getLogger("emulators").handlers == handlers
+
+
+@pytest.mark.parametrize("components", [(), ("x", "y")], ids=["unstated", "vector"])
+def test_the_log_says_which_channels_are_turned_and_compared(tmp_path, components):
+    grid = Grid(("vx", "vy"), ("x", "y"), (8.0, 8.0), "Mpc/h", (True, True), components)
+    spec = SampleSpec("field", "native", (2, 8, 8), "km/s", (), grid=grid)
+    values = np.random.default_rng(0).normal(size=(64, 2, 8, 8)).astype("f4")
+    with HDF5Writer(tmp_path / "v.h5", spec, 64) as writer:
+        writer.append(Samples(values))
+    recipe = recipe_from(
+        {
+            "data": {"path": str(tmp_path / "v.h5"), "validation": 0.25, "test": 0.25},
+            "network": {"name": "mlp", "widths": [8], "critic_widths": [8]},
+            "transform": {"steps": []},
+            "training": {"samples": 16, "batch_size": 8, "device": "cpu"},
+            "monitor": {"previews": False},
+        }
+    )
+    emulator = load(train(recipe, tmp_path / "run"), "cpu")
+    assert emulator.spec.grid.components == components
+    log = (tmp_path / "run" / "log.txt").read_text()
+    (line,) = [line for line in log.splitlines() if "of 2 channels" in line]
+    assert line.endswith("the first is compared alone: vx")
+    said = [line for line in log.splitlines() if "not turned" in line]
+    assert len(said) == (0 if components else 1)
+    for line in said:
+        assert "its channels vx, vy are" in line
+        assert f"convert {tmp_path / 'v.h5'} NEW.h5 --components NAMES" in line
+        assert line.endswith("scalar or one of x, y")

@@ -180,6 +180,9 @@ def field_facts(record: Mapping[str, Any]) -> list[list[str]]:
         ],
         ["conditions", words],
     ]
+    if len(record["channels"]) > 1:
+        alone = "each is measured, and copies are looked for, by itself; not how they go together"
+        own.append(["channels", alone])
     return facts(record, own)
 
 

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from emulators.data.counts import COUNTS, counted
 from emulators.data.layouts._columns import (
     FORMAT,
     chunk_rows,
@@ -34,6 +35,7 @@ from emulators.errors import InputError
 NAME = "native"
 KINDS = {"field": "fields", "image": "images", "point": "points"}  # the key of each
 CONDITIONS = "conditions"
+NO_COUNTS = "convert it with --from array --unit none, as numbers that are not counts"
 
 
 def columns(spec: SampleSpec) -> dict[str, Column]:
@@ -119,7 +121,11 @@ def read_conditions(
 
 def read(file: h5py.File, spec: SampleSpec, rows: slice) -> Samples:
     """Return these rows, in the unit of the spec."""
-    values = single(read_column(file, KINDS[spec.kind], rows))
+    values = read_column(file, KINDS[spec.kind], rows)
+    if spec.unit in COUNTS:
+        where = f"{file.filename}: rows {rows.start} to {rows.stop}"
+        values = counted(values, where, NO_COUNTS)
+    values = single(values)
     return Samples(values, read_conditions(file, spec, rows))
 
 
@@ -131,6 +137,7 @@ def create(file: h5py.File, spec: SampleSpec, n: int) -> None:
         file[key].attrs.update(
             channels=grid.channels, lengths=grid.lengths, length_unit=grid.unit,
             cell_sizes=np.divide(grid.lengths, spec.shape[1:]), periodic=grid.periodic,
+            **({"components": grid.components} if grid.components else {}),
         )  # fmt: skip
     if spec.conditions:
         create_dataset(file, CONDITIONS, (n,), _row(spec), rows).attrs.update(

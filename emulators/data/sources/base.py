@@ -2,20 +2,21 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from emulators.data.counts import COUNTS, counted
 from emulators.data.hdf5 import first_line
 from emulators.data.layouts._columns import single
 from emulators.data.sources.arrays import LazyArray
 from emulators.data.spec import Column, Condition, Grid, SampleSpec
 from emulators.errors import InputError
 
-__all__ = ["Place", "Source", "Told", "as_conditions", "field_spec"]
+__all__ = ["Place", "Source", "Told", "as_conditions", "field_spec", "stated"]
 
 LENGTH_UNITS = ("Mpc/h", "kpc/h", "Mpc", "kpc", "deg", "arcmin", "arcsec", "rad")
 CHANNELS = {"count": "counts", "overdensity": "overdensity"}  # of fields in these units
@@ -37,6 +38,8 @@ class Told:
         number.
     channels
         Names of the channels, with commas between.
+    components
+        What each channel is, with commas between, as `Grid.components` says: ``"x,y,z,scalar"``.
     periodic
         Whether entries come round again, along all axes.
     conditions
@@ -48,6 +51,7 @@ class Told:
     box: str | None = None
     unit: str | None = None
     channels: str | None = None
+    components: str | None = None
     periodic: bool | None = None
     conditions: str | None = None
 
@@ -127,7 +131,12 @@ class Source:
             raise InputError(
                 f"{place.array.path}: entry {i} cannot be read: {first_line(error)}"
             ) from None
-        return single(np.asarray(values)).reshape(-1, *(s.stop - s.start for s in region))
+        values = np.asarray(values)
+        if self.spec.unit in COUNTS:
+            ours = "--from array " if self.layout == "native" else ""
+            advice = f"give {ours}--unit none, to keep them as numbers that are not counts"
+            values = counted(values, f"{place.array.path}: entry {i}", advice)
+        return single(values).reshape(-1, *(s.stop - s.start for s in region))
 
 
 def field_spec(
@@ -160,7 +169,27 @@ def field_spec(
     lengths, length_unit = _box(path, str(told.box), d, box_unit)
     grid = Grid(names, ("x", "y", "z")[:d], lengths, length_unit, (bool(told.periodic),) * d)
     ranges = tuple(_condition(path, name, values) for name, values in conditions.items())
-    return SampleSpec("field", "native", (channels, *cells), unit, ranges, grid=grid)
+    spec = SampleSpec("field", "native", (channels, *cells), unit, ranges, grid=grid)
+    return stated(path, spec, told.components)
+
+
+def stated(path: Path, spec: SampleSpec, components: str | None) -> SampleSpec:
+    """Return the spec with what its channels are, where that is said.
+
+    Raises
+    ------
+    InputError
+        The samples have no grid, or the components do not fit their channels.
+    """
+    if components is None:
+        return spec
+    if spec.grid is None:
+        raise InputError(f"{path}: {spec.kind}s have no grid: --components are of fields")
+    names = tuple(name.strip() for name in components.split(","))
+    try:
+        return replace(spec, grid=replace(spec.grid, components=names))
+    except ValueError as error:
+        raise InputError(f"{path}: --components {components}: {error}") from None
 
 
 def _box(path: Path, text: str, axes: int, default: str) -> tuple[tuple[float, ...], str]:

@@ -11,12 +11,12 @@ from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Reader
 from emulators.data.layouts import native
 from emulators.data.sources.arrays import HDF5Array, NpyArray
-from emulators.data.sources.base import Place, Source, Told
+from emulators.data.sources.base import Place, Source, Told, stated
 from emulators.data.spec import Condition, SampleSpec
 from emulators.errors import InputError
 
 NAME = "native"
-USES = ()
+USES = ("components",)
 
 
 def recognises(files: Sequence[Path], first: h5py.File | NpyArray) -> bool:
@@ -31,15 +31,18 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     several files.
     """
     datasets = [Dataset(file, NAME) for file in files]
-    first = datasets[0]
-    if first.spec.grid is None:
-        raise InputError(f"{path}: {first.spec.kind}s have no grid: they cannot be cut")
-    for other in datasets[1:]:
+    specs = [stated(d.path, d.spec, told.components) for d in datasets]
+    first, spec = datasets[0], specs[0]
+    if spec.grid is None:
+        raise InputError(f"{path}: {spec.kind}s have no grid: they cannot be cut")
+    for dataset, other in zip(datasets[1:], specs[1:]):
         for name in ("kind", "shape", "unit", "grid"):
-            if getattr(other.spec, name) != getattr(first.spec, name):
-                raise InputError(f"{other.path} and {first.path} differ in {name}: join like files")
-        if [c.name for c in other.spec.conditions] != [c.name for c in first.spec.conditions]:
-            raise InputError(f"{other.path} and {first.path} have different conditions")
+            if getattr(other, name) != getattr(spec, name):
+                raise InputError(
+                    f"{dataset.path} and {first.path} differ in {name}: join like files"
+                )
+        if [c.name for c in other.conditions] != [c.name for c in spec.conditions]:
+            raise InputError(f"{dataset.path} and {first.path} have different conditions")
     lengths = [len(d) for d in datasets]
     entries = [(file, row) for file, n in enumerate(lengths) for row in range(n)]
     tables = [d.read_conditions(0, n) for d, n in zip(datasets, lengths)]
@@ -64,12 +67,12 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     }
     for dataset in datasets:
         dataset.close()
-    key = native.KINDS[first.spec.kind]
+    key = native.KINDS[spec.kind]
     arrays = [HDF5Array(HDF5Reader(file), key) for file in files]
     return Source(
         NAME,
         path,
-        replace(first.spec, conditions=_joined([d.spec for d in datasets])),
+        replace(spec, conditions=_joined(specs)),
         lambda i: Place(arrays[entries[i][0]], (entries[i][1],), channels=True),
         np.concatenate(numbers),
         {name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
