@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,9 @@ from emulators.data.spec import Samples, SampleSpec
 from emulators.data.steps import STEPS, Dequantise, Step
 from emulators.errors import InputError
 
-__all__ = ["STEPS", "Transform", "condition_tensor"]
+__all__ = ["STEPS", "Transform", "condition_tensor", "decades"]
+
+DECADES = 100.0
 
 
 def condition_tensor(spec: SampleSpec, conditions: Mapping[str, Any], n: int) -> Tensor:
@@ -26,6 +29,21 @@ def condition_tensor(spec: SampleSpec, conditions: Mapping[str, Any], n: int) ->
     for column, condition in enumerate(spec.conditions):
         table[:, column] = conditions[condition.name]
     return torch.from_numpy(table)
+
+
+def decades(values: npt.NDArray[Any]) -> tuple[float, float] | None:
+    """Return the ends of a logarithmic scale for values; None where a linear one shows them.
+
+    Values reach over decades where none is negative and the largest is more than 100 times the
+    median of those above 0.  The lower end has a thousandth of these below it, but is not further
+    from the median than the upper one.
+    """
+    low, high = float(values.min()), float(values.max())
+    some = values.ravel()[:: max(1, values.size >> 20)]
+    if low < 0 or not (some := some[some > 0]).size:
+        return None
+    small, median = (float(q) for q in np.quantile(some.astype(np.float64), (1e-3, 0.5)))
+    return (max(small, median * (median / high)), high) if high > DECADES * median else None
 
 
 class Transform(nn.Module):

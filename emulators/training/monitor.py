@@ -6,15 +6,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from emulators.data.spec import Samples, SampleSpec
 from emulators.emulator import Emulator
 
-__all__ = ["Measure", "Monitor", "default_measure", "field_distance", "scaled_w1"]
+__all__ = ["Measure", "Monitor", "default_measure", "field_distance", "left_out", "scaled_w1"]
 
 # measure(generated, reference, spec) -> numbers.  The first number decides which state is the best;
 # smaller is better.
 Measure = Callable[[Samples, Samples, SampleSpec], dict[str, float]]
+NARROW = 1e-6  # of the scale: a width that single precision does not tell from none
 LATENTS = 1  # seed of the latents of every measurement and picture: the same from start to end
 
 
@@ -39,21 +41,51 @@ def scaled_w1(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[
     Returns
     -------
     ``scaled_w1``, the mean over the observables of the first Wasserstein distance divided by the
-    standard deviation of the reference, and ``scaled_w1_largest``, the largest of them; an
-    observable that is the same for all reference showers is left out.
+    standard deviation of the reference, and ``scaled_w1_largest``, the largest of them; without
+    what is `left_out`, NaN where nothing is left.
     """
     # only these two modules of the benchmarks are used here; they know nothing of training
     from emulators.benchmarks.distances import wasserstein
+
+    ours, theirs = (_observables(s, spec) for s in (generated, reference))
+    constant = left_out(reference, spec)
+    distances = [
+        wasserstein(ours[name], values) / float(np.std(values))
+        for name, values in theirs.items()
+        if name not in constant
+    ] or [np.nan]
+    return {"scaled_w1": float(np.mean(distances)), "scaled_w1_largest": float(np.max(distances))}
+
+
+def _observables(showers: Samples, spec: SampleSpec) -> dict[str, npt.NDArray[np.float64]]:
     from emulators.benchmarks.showers import observables
 
     assert spec.geometry is not None
-    ours, theirs = (
-        observables(s.values, spec.geometry, s.conditions["incident_energy"])
-        for s in (generated, reference)
-    )
-    widths = {name: float(np.std(values)) for name, values in theirs.items()}
-    found = [wasserstein(ours[k], theirs[k]) / width for k, width in widths.items() if width > 0]
-    return {"scaled_w1": float(np.mean(found)), "scaled_w1_largest": float(np.max(found))}
+    return observables(showers.values, spec.geometry, showers.conditions["incident_energy"])
+
+
+def left_out(reference: Samples, spec: SampleSpec) -> list[str]:
+    """Return what the measure of `default_measure` cannot judge: its width is rounding noise.
+
+    That is less than 1e-6 of the scale: of the largest value, of positions and widths of the
+    calorimeter's half width (they are small differences of large numbers), of depths of a layer.
+    """
+    if spec.geometry is None:
+        from emulators.benchmarks.fields import left_out as parts_left_out
+
+        assert spec.grid is not None
+        return parts_left_out(reference.values[:, 0], spec.grid, spec.unit)
+    from emulators.benchmarks.showers import observable_table
+
+    extent = max(float(np.abs(layer.centres).max()) for layer in spec.geometry.layers)
+    values = _observables(reference, spec)
+    names = []
+    for o in observable_table(spec.geometry):
+        least = extent if o.unit == "mm" else 1.0 if o.group == "depth" else 0.0
+        scale = max(float(np.abs(values[o.name]).max()), least)
+        if not np.std(values[o.name]) > NARROW * scale:
+            names.append(o.name)
+    return names
 
 
 def field_distance(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[str, float]:
@@ -105,6 +137,12 @@ class Monitor:
         )
         found = self.measure(generated, reference, self.spec)
         return found, generated
+
+    @cached_property
+    def left_out(self) -> list[str]:
+        """What the measure cannot judge; of a measure of the user's own nothing is known."""
+        known = self.measure is default_measure(self.spec)
+        return left_out(self.reference, self.spec) if known else []
 
     @cached_property
     def floor(self) -> dict[str, float]:
