@@ -173,9 +173,10 @@ def band_sparsity(
 ) -> Array:
     """Return ``<|b|> / <b^2>^0.5`` of the part ``b`` of each periodic field at each scale.
 
-    ``b`` is the field smoothed with a Gaussian of ``scale`` (a length as ``lengths``) less the field
-    smoothed with twice that: an isotropic wavelet.  A Gaussian field has ``(2 / pi)^0.5 = 0.798``, whatever its
-    power spectrum; filaments and haloes make it smaller.  Shape ``(n, scales)``.
+    ``b`` is the field smoothed with a Gaussian of ``scale`` (a length as ``lengths``) less the
+    field smoothed with twice that: an isotropic wavelet.  A Gaussian field has
+    ``(2 / pi)^0.5 = 0.798``, whatever its power spectrum; filaments and haloes make it smaller.
+    Shape ``(n, scales)``.
     """
     cells = fields.shape[1:]
     k, _ = wavenumbers(cells, lengths)
@@ -209,7 +210,7 @@ class FieldBins:
     peaks, voids
         Edges of the heights of maxima, and of minima of the smoothed fields.
     void_width
-        Of the Gaussian that fields are smoothed with before voids are sought, in lengths of the grid.
+        Of the Gaussian that fields are smoothed with before voids are sought, a length of the grid.
     """
 
     mean: float | None

@@ -177,7 +177,7 @@ def correlation_coefficients(
     means: tuple[float | None, float | None] = (None, None),
     taper: bool | Sequence[bool] = False,
 ) -> tuple[Array, Array]:
-    """Return ``k`` (inverse length) and ``r(k) = P_ab / sqrt(P_aa P_bb)`` of each pair, ``(n, bins)``.
+    """Return ``k`` and ``r(k) = P_ab / sqrt(P_aa P_bb)`` of each pair, ``(n, bins)``.
 
     1 where the modes are the same up to a factor, 0 where they are independent or one has none.
     """
@@ -255,8 +255,9 @@ def wavenumber_unit(unit: str) -> str:
 
 
 def wavenumbers(cells: Sequence[int], lengths: Sequence[float]) -> tuple[Array, Array]:
-    """Return ``|k|`` of each mode, inverse length, and its weight, as `scipy.fft.rfftn` lays modes out.
+    """Return ``|k|`` and weight of each mode, as `scipy.fft.rfftn` lays modes out.
 
+    ``k`` is in radians per unit of the lengths.
     A mode counts twice where its mirror image is not stored, once in the planes where the last
     number is 0 or (for an even number of cells) Nyquist.
     """

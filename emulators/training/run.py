@@ -31,6 +31,7 @@ from emulators.training.record import (
     environment,
     pairs,
     step_of,
+    steps_in_words,
 )
 from emulators.training.trainer import Trainer, TrainingDiverged
 
@@ -175,6 +176,7 @@ class Run:
             + f" samples; {device_name(self.world.device)}, {self.recipe.training.precision}"
             + (f", {self.world.size} processes" if self.world.size > 1 else "")
         )
+        self.say(f"samples are seen through {steps_in_words(self.recipe.transform.steps or ())}")
         if self.recipe.training.minutes:
             self.say("a budget in minutes: the result depends on the speed of the machine")
         reason = "no validation samples, or none for their kind"
@@ -272,7 +274,7 @@ class Run:
 
     def _judges(self, found: dict[str, float]) -> bool:
         """Whether the number that decides is one: infinity and NaN choose no state."""
-        return math.isfinite(next(iter(found.values()), math.nan))
+        return math.isfinite(next(iter(found.values()), 0.0))
 
     def _checkpoint(self) -> None:
         trainer = self.trainer
