@@ -56,7 +56,8 @@ def large_scales(fields: npt.NDArray[Any], taper: Sequence[bool]) -> npt.NDArray
     window = functools.reduce(np.multiply.outer, lines).astype(np.float32)
     rows = np.empty((len(fields), *[side] * d), np.float32)
     for i, field in enumerate(fields):
-        low = fft.rfftn((field - field.mean()) * window)[places]
+        field = field - field.mean(dtype=np.float64)  # double: squares of any unit fit
+        low = fft.rfftn(field * window)[places]
         power = np.bincount(shell.ravel(), (weight * np.abs(low) ** 2).ravel())
         level = np.sqrt(power / np.maximum(count, 1))[shell]
         grid = np.zeros((*[side] * (d - 1), side // 2 + 1), np.complex64)
@@ -140,10 +141,11 @@ def closest_rows(
 
 def aligned(field: npt.NDArray[Any], other: npt.NDArray[Any], symmetric: bool) -> npt.NDArray[Any]:
     """Turn, mirror and shift a field ``(*cells)`` to where it correlates most with another."""
-    modes = fft.rfftn(other - other.mean()).conj()
+    modes = fft.rfftn(other - other.mean(dtype=np.float64)).conj()
     best, found = -np.inf, field
     for image in _images(field[None], symmetric):
-        correlation = fft.irfftn(fft.rfftn(image[0] - image.mean()) * modes, other.shape)
+        centred = image[0] - image.mean(dtype=np.float64)
+        correlation = fft.irfftn(fft.rfftn(centred) * modes, other.shape)
         if (highest := float(correlation.max())) > best:
             shift = np.unravel_index(int(correlation.argmax()), other.shape)
             best, found = highest, np.roll(image[0], [-int(s) for s in shift], range(other.ndim))

@@ -28,10 +28,12 @@ __all__ = [
     "band_sparsity",
     "binned",
     "choose_bins",
+    "compressed",
     "distance",
     "extreme_counts",
     "extremes",
     "left_out",
+    "logarithmic",
     "moments",
     "observables",
     "one_point",
@@ -67,6 +69,22 @@ def value_edges(values: npt.NDArray[Any], unit: str, bins: int = 40) -> Array:
         edges = np.linspace(low, high, bins + 1)
     half = abs(low) / 2 or 0.5
     return edges if edges[0] < edges[-1] else np.array([low - half, low + half])
+
+
+def logarithmic(edges: Array) -> bool:
+    """Whether edges are closer together at low values, all above 0: a logarithmic scale shows."""
+    return bool(edges[0] > 0 and edges[-1] > 5 * edges[len(edges) // 2])
+
+
+def compressed(values: npt.NDArray[Any], unit: str, edges: Array) -> npt.NDArray[Any]:
+    """Return values on the scale of the ``edges`` of `value_edges`: a few haloes decide nothing."""
+    if unit == "count":
+        return np.asarray(np.log10(1 + np.maximum(values, 0)))
+    if unit == "overdensity":
+        return np.asarray(np.log10(2 + np.maximum(values, -1)))
+    if logarithmic(edges):
+        return np.asarray(np.log10(np.maximum(values, edges[0])))
+    return values
 
 
 def one_point(fields: npt.NDArray[Any], edges: Array) -> Array:
