@@ -56,8 +56,8 @@ def large_scales(fields: npt.NDArray[Any], taper: Sequence[bool]) -> npt.NDArray
     window = functools.reduce(np.multiply.outer, lines).astype(np.float32)
     rows = np.empty((len(fields), *[side] * d), np.float32)
     for i, field in enumerate(fields):
-        field = field - field.mean(dtype=np.float64)  # double: squares of any unit fit
-        low = fft.rfftn(field * window)[places]
+        values = field.astype(np.float64)  # squares of any unit fit
+        low = fft.rfftn((values - values.mean()) * window)[places]
         power = np.bincount(shell.ravel(), (weight * np.abs(low) ** 2).ravel())
         level = np.sqrt(power / np.maximum(count, 1))[shell]
         grid = np.zeros((*[side] * (d - 1), side // 2 + 1), np.complex64)
@@ -141,11 +141,11 @@ def closest_rows(
 
 def aligned(field: npt.NDArray[Any], other: npt.NDArray[Any], symmetric: bool) -> npt.NDArray[Any]:
     """Turn, mirror and shift a field ``(*cells)`` to where it correlates most with another."""
-    modes = fft.rfftn(other - other.mean(dtype=np.float64)).conj()
+    field, other = field.astype(np.float64), other.astype(np.float64)  # squares of any unit fit
+    modes = fft.rfftn(other - other.mean()).conj()
     best, found = -np.inf, field
     for image in _images(field[None], symmetric):
-        centred = image[0] - image.mean(dtype=np.float64)
-        correlation = fft.irfftn(fft.rfftn(centred) * modes, other.shape)
+        correlation = fft.irfftn(fft.rfftn(image[0] - image.mean()) * modes, other.shape)
         if (highest := float(correlation.max())) > best:
             shift = np.unravel_index(int(correlation.argmax()), other.shape)
             best, found = highest, np.roll(image[0], [-int(s) for s in shift], range(other.ndim))

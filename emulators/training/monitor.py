@@ -16,7 +16,6 @@ __all__ = ["Measure", "Monitor", "default_measure", "field_distance", "left_out"
 # measure(generated, reference, spec) -> numbers.  The first number decides which state is the best;
 # smaller is better.
 Measure = Callable[[Samples, Samples, SampleSpec], dict[str, float]]
-NARROW = 1e-6  # of the scale: a width that single precision does not tell from none
 LATENTS = 1  # seed of the latents of every measurement and picture: the same from start to end
 
 
@@ -46,13 +45,15 @@ def scaled_w1(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[
     """
     # only these two modules of the benchmarks are used here; they know nothing of training
     from emulators.benchmarks.distances import wasserstein
+    from emulators.benchmarks.showers import constant
 
+    assert spec.geometry is not None
     ours, theirs = (_observables(s, spec) for s in (generated, reference))
-    constant = left_out(reference, spec)
+    still = constant(theirs, spec.geometry)
     distances = [
         wasserstein(ours[name], values) / float(np.std(values))
         for name, values in theirs.items()
-        if name not in constant
+        if name not in still
     ] or [np.nan]
     return {"scaled_w1": float(np.mean(distances)), "scaled_w1_largest": float(np.max(distances))}
 
@@ -67,25 +68,16 @@ def _observables(showers: Samples, spec: SampleSpec) -> dict[str, npt.NDArray[np
 def left_out(reference: Samples, spec: SampleSpec) -> list[str]:
     """Return what the measure of `default_measure` cannot judge: its width is rounding noise.
 
-    That is less than 1e-6 of the scale: of the largest value, of positions and widths of the
-    calorimeter's half width (they are small differences of large numbers), of depths of a layer.
+    See `emulators.benchmarks.showers.constant` and `emulators.benchmarks.fields.left_out`.
     """
     if spec.geometry is None:
-        from emulators.benchmarks.fields import left_out as parts_left_out
+        from emulators.benchmarks import fields
 
         assert spec.grid is not None
-        return parts_left_out(reference.values[:, 0], spec.grid, spec.unit)
-    from emulators.benchmarks.showers import observable_table
+        return fields.left_out(reference.values[:, 0], spec.grid, spec.unit)
+    from emulators.benchmarks.showers import constant
 
-    extent = max(float(np.abs(layer.centres).max()) for layer in spec.geometry.layers)
-    values = _observables(reference, spec)
-    names = []
-    for o in observable_table(spec.geometry):
-        least = extent if o.unit == "mm" else 1.0 if o.group == "depth" else 0.0
-        scale = max(float(np.abs(values[o.name]).max()), least)
-        if not np.std(values[o.name]) > NARROW * scale:
-            names.append(o.name)
-    return names
+    return sorted(constant(_observables(reference, spec), spec.geometry))
 
 
 def field_distance(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[str, float]:

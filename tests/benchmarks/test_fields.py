@@ -14,6 +14,7 @@ from emulators.benchmarks.fields import (
     distance,
     extreme_counts,
     extremes,
+    left_out,
     moments,
     observables,
     one_point,
@@ -223,3 +224,46 @@ def test_other_shapes_are_refused(shape):
 def test_empty_reference_is_refused():
     with pytest.raises(InputError, match="nothing to compare"):
         choose_bins(np.zeros((3, 16, 16), np.float32), MAP)
+
+
+def test_edges_of_values_over_decades():
+    masses = (10 ** RNG.normal(10.7, 0.7, 40_000)).astype(np.float32)
+    edges = value_edges(masses, "Msun/h")
+    np.testing.assert_allclose(np.diff(np.log(edges)), np.log(edges[1] / edges[0]))
+    assert edges[-1] == masses.max()
+    assert one_point(masses[None, None], edges).max() < 0.15
+    some = masses * (RNG.random(masses.shape) < 0.5)  # half of the cells hold nothing
+    shares = one_point(some[None, None], value_edges(some, "Msun/h"))[0]
+    assert shares[0] == pytest.approx(0.5, abs=0.01)
+    assert shares[1:].max() < 0.1
+    warm = RNG.normal(2.725, 0.1, 1000)
+    np.testing.assert_allclose(np.diff(value_edges(warm, "K")), np.ptp(warm) / 40)
+
+
+@pytest.mark.parametrize("unit", [1e10, 1e-26])
+def test_the_score_does_not_depend_on_the_unit(unit):
+    """Densities of 1e-26 or 1e14 are as far apart as the same numbers near 1."""
+    reference, others = (1 + webs(40, seed, width=w) for seed, w in ((1, 1.5), (2, 2.0)))
+    near = score(others, reference, CUT, "Msun/h")
+    scaled = [(f.astype(float) * unit).astype(np.float32) for f in (others, reference)]
+    assert score(*scaled, CUT, "Msun/h") == pytest.approx(near, rel=1e-3)
+
+
+def test_what_is_rounding_is_not_compared():
+    """Of equal maps nothing is left; of smooth ones the shells without waves are left out."""
+    flat = np.full((6, 16, 16), 2.725, np.float32)
+    flat[::2] = np.nextafter(np.float32(2.725), np.float32(3))
+    assert math.isnan(score(flat, flat, MAP, "K")["field_distance"])
+    parts = left_out(flat, MAP, "K")
+    assert [p.split(" of ", 1)[1].split(" ", 1)[1] for p in parts] == [
+        "shells of P(k)",
+        "bins of the one-point distribution",
+        "bins of peaks",
+    ]
+    x, y = np.indices((32, 32)) * 2 * np.pi / 32
+    phase = RNG.uniform(0, 2 * np.pi, (2, 8, 1, 1))
+    smooth_maps = (np.cos(x + phase[0]) + np.cos(2 * y + phase[1])).astype(np.float32)
+    assert left_out(smooth_maps, MAP, "K") == ["13 of 15 shells of P(k)"]
+    assert score(2 * smooth_maps, smooth_maps, MAP, "K")["power_distance"] == pytest.approx(
+        math.log(4), rel=1e-4
+    )

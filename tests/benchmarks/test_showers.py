@@ -112,3 +112,19 @@ def test_feature_vector_has_calochallenge_dimensions(name, features):
     np.testing.assert_allclose(vector[:, 0], [3, 4], rtol=1e-6)  # log10 of MeV
     first = found[f"energy_{geometry.layers[0].name}"]
     np.testing.assert_allclose(vector[:, 1], np.log10(first), rtol=1e-5)
+
+
+def test_widths_of_rounding_are_known_from_widths():
+    """Equal showers at one energy, a rounding apart, vary in nothing; others do in all."""
+    rng = np.random.default_rng(2)
+    shower = rng.exponential(1, (1, GEOMETRY.n_cells))
+    equal = shower * (1 + 1e-9 * rng.normal(size=(50, GEOMETRY.n_cells)))
+    names = {o.name for o in observable_table(GEOMETRY)}
+    found = observables(equal, GEOMETRY, np.full(50, 10.0))
+    assert constant(found, GEOMETRY) == names
+    others = rng.exponential(1, (50, GEOMETRY.n_cells)) * (rng.random((50, 504)) < 0.5)
+    others[:25, GEOMETRY.slices[2]] = 0
+    assert not constant(observables(others, GEOMETRY, np.full(50, 10.0)), GEOMETRY)
+    others[:, GEOMETRY.slices[2]] = 0
+    still = constant(observables(others, GEOMETRY, np.full(50, 10.0)), GEOMETRY)
+    assert {n for n in names if n.endswith("layer_2")} | {"depth"} == still
