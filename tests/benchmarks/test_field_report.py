@@ -45,7 +45,9 @@ def maps(rng, omega, sigma, tilt=0.0, d=2, side=SIDE):
     return fields
 
 
-def write(path, fields, conditions=None, simulation=None, periodic=True, attributes=(), of="count", **grid):
+def write(
+    path, fields, conditions=None, simulation=None, periodic=True, attributes=(), of="count", **grid
+):
     d = fields.ndim - 1
     spec = SampleSpec(
         "field",
@@ -497,6 +499,8 @@ def test_masses_over_decades_are_compared_in_their_logarithm(tmp_path):
     edges = np.array(next(c for c in entry["curves"] if c["name"] == "one_point")["edges"])
     np.testing.assert_allclose(np.diff(np.log(edges)), np.log(edges[1] / edges[0]), rtol=1e-4)
     assert entry["pictures"]["shows"].startswith("mass, log10 of (Msun/h)")
-    assert field_plots.curves(entry["curves"][1:3], {c["name"]: [(-np.inf, 0.05)] for c in entry["curves"]})
+    assert field_plots.curves(
+        entry["curves"][1:3], {c["name"]: [(-np.inf, 0.05)] for c in entry["curves"]}
+    )
     shares = next(c for c in entry["curves"] if c["name"] == "one_point")["reference"]
     assert max(shares) < 0.2

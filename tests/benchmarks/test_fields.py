@@ -243,7 +243,12 @@ def test_edges_of_values_over_decades():
 @pytest.mark.parametrize("unit", [1e10, 1e-26])
 def test_the_score_does_not_depend_on_the_unit(unit):
     """Densities of 1e-26 or 1e14 are as far apart as the same numbers near 1."""
-    reference, others = (1 + webs(40, seed, width=w) for seed, w in ((1, 1.5), (2, 2.0)))
+    reference, others = (
+        # no value lies on an edge, where rounding would decide
+        1 + webs(40, seed, width=w) + np.random.default_rng(seed).random((40, 32, 32))
+        for seed, w in ((1, 1.5), (2, 2.0))
+    )
+    reference, others = reference.astype(np.float32), others.astype(np.float32)
     near = score(others, reference, CUT, "Msun/h")
     scaled = [(f.astype(float) * unit).astype(np.float32) for f in (others, reference)]
     assert score(*scaled, CUT, "Msun/h") == pytest.approx(near, rel=1e-3)

@@ -3,6 +3,7 @@ import pytest
 
 from emulators.benchmarks.showers import (
     calogan_observables,
+    constant,
     high_level_features,
     observable_table,
     observables,
@@ -116,15 +117,16 @@ def test_feature_vector_has_calochallenge_dimensions(name, features):
 
 def test_widths_of_rounding_are_known_from_widths():
     """Equal showers at one energy, a rounding apart, vary in nothing; others do in all."""
+    geometry = calogan()
     rng = np.random.default_rng(2)
-    shower = rng.exponential(1, (1, GEOMETRY.n_cells))
-    equal = shower * (1 + 1e-9 * rng.normal(size=(50, GEOMETRY.n_cells)))
-    names = {o.name for o in observable_table(GEOMETRY)}
-    found = observables(equal, GEOMETRY, np.full(50, 10.0))
-    assert constant(found, GEOMETRY) == names
-    others = rng.exponential(1, (50, GEOMETRY.n_cells)) * (rng.random((50, 504)) < 0.5)
-    others[:25, GEOMETRY.slices[2]] = 0
-    assert not constant(observables(others, GEOMETRY, np.full(50, 10.0)), GEOMETRY)
-    others[:, GEOMETRY.slices[2]] = 0
-    still = constant(observables(others, GEOMETRY, np.full(50, 10.0)), GEOMETRY)
+    shower = rng.exponential(1, (1, geometry.n_cells))
+    equal = shower * (1 + 1e-9 * rng.normal(size=(50, geometry.n_cells)))
+    names = {o.name for o in observable_table(geometry)}
+    found = observables(equal, geometry, np.full(50, 10.0))
+    assert constant(found, geometry) == names
+    others = rng.exponential(1, (50, geometry.n_cells)) * (rng.random((50, 504)) < 0.5)
+    others[:25, geometry.slices[2]] = 0
+    assert not constant(observables(others, geometry, np.full(50, 10.0)), geometry)
+    others[:, geometry.slices[2]] = 0
+    still = constant(observables(others, geometry, np.full(50, 10.0)), geometry)
     assert {n for n in names if n.endswith("layer_2")} | {"depth"} == still

@@ -395,4 +395,6 @@ def test_standardise_is_of_any_unit(unit):
     transform.fit(Samples(values, {}))
     seen = transform(torch.from_numpy(values), torch.empty(20, 0))
     assert float(seen.std()) == pytest.approx(1, rel=1e-5)
-    np.testing.assert_allclose(transform.inverse(seen, torch.empty(20, 0)).numpy(), values, rtol=1e-5)
+    np.testing.assert_allclose(
+        transform.inverse(seen, torch.empty(20, 0)).numpy(), values, rtol=1e-5
+    )

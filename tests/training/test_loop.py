@@ -1,3 +1,5 @@
+import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -11,6 +13,10 @@ import pytest
 import torch
 
 from emulators.config import dump_toml, load_toml
+from emulators.data.dataset import Dataset
+from emulators.data.hdf5 import HDF5Writer
+from emulators.data.spec import Samples
+from emulators.data.transforms import condition_tensor
 from emulators.errors import InputError
 from emulators.loading import load
 from emulators.training import checkpoint
@@ -451,7 +457,7 @@ def test_the_unit_and_the_values_choose_the_transform(field_file, tmp_path, unit
             "training": {"batch_size": 8, "samples": 16, "device": "cpu", "log_samples": 8},
         }
     )
-    with contextlib.closing(Trainer(recipe, World(0, 1, torch.device("cpu")))) as trainer:
+    with contextlib.closing(Trainer(recipe, ALONE)) as trainer:
         chosen = trainer.recipe.transform.steps
         assert tuple(step["name"] for step in chosen) == steps
         conditions = condition_tensor(spec, samples.conditions, len(samples))
