@@ -357,7 +357,7 @@ def test_a_last_layer_that_is_empty(write_showers, tmp_path, empty):
         for name, seed in (("generated", 5), ("reference", 6))
     ]
     classifiers = empty == "both"
-    record = benchmark(*files, tmp_path / "report", classifiers=classifiers, classifier_seeds=1)
+    record = benchmark(*files, tmp_path / "report", classifiers=classifiers, seeds=1)
     found = {o["name"]: o for o in record["observables"]}
     last = found["energy_layer_2"]
     assert (last["reference"]["std"] == 0) == (empty != "generated")
