@@ -268,7 +268,7 @@ def benchmark(
 
     For showers, and for density fields: maps or boxes. Writes report.json, report.html and
     report.md to a folder and prints the verdict. REFERENCE should be samples that no training saw.
-    Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
+    Energies in MeV (deposits) and GeV (incident), lengths in the files' own unit, k in its inverse.
 
     With run it is a suite: several emulators trained or loaded, and compared.
     """
@@ -323,7 +323,7 @@ def benchmark_suite(
 
     Writes index.html, suite.md and suite.json to a folder, beside runs/, samples/ and reports/, and
     prints the outcome. An interrupted command goes on where it stopped when it is given again.
-    Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
+    Energies in MeV (deposits) and GeV (incident), lengths in the files' own unit, k in its inverse.
     """
     from emulators.benchmarks.cache import default_folder
     from emulators.benchmarks.suites.suite import plan_suite, read_suite, run_suite

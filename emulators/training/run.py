@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import json
 import logging
+import math
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ from emulators.training.record import (
     environment,
     pairs,
     step_of,
+    steps_in_words,
 )
 from emulators.training.trainer import Trainer, TrainingDiverged
 
@@ -97,6 +99,8 @@ class Run:
                 best, text = self.trainer.best, f"finished at {self._where()}"
                 if best:
                     text += f", best at {count(best['samples'])} samples: {pairs(best['found'])}"
+                elif self.monitor is not None:
+                    text += ", never with a finite physics metric: the last state"
                 self.say(f"{text}; {emulator}")
         return emulator
 
@@ -183,13 +187,20 @@ class Run:
                 f"convert {self.recipe.data.path} NEW.h5 --components NAMES, for each channel "
                 f"scalar or one of {', '.join(grid.axes)}"
             )
+        self.say(f"samples are seen through {steps_in_words(self.recipe.transform.steps or ())}")
         if self.recipe.training.minutes:
             self.say("a budget in minutes: the result depends on the speed of the machine")
+        reason = "no validation samples, or none for their kind"
+        if self.monitor is not None:
+            if names := self.monitor.left_out if self.chief else []:
+                self.say(f"left out of the physics metric, as constant: {', '.join(names)}")
+            # with several processes all must measure, or none
+            (blind,) = self.world.agree(float(self.chief and not self._judges(self.monitor.floor)))
+            if blind:
+                reason = "it cannot judge these validation samples, which are too much alike"
+                self.monitor = None
         if self.monitor is None:
-            self.say(
-                "no physics metric (no validation samples, or none for their kind): "
-                "emulator.pt will be the last state"
-            )
+            self.say(f"no physics metric ({reason}): emulator.pt will be the last state")
         elif self.chief:
             self.card["floor"] = self.monitor.floor
             self.say(
@@ -267,11 +278,16 @@ class Run:
             path = self.folder / "previews" / f"{trainer.samples:012d}.png"
             preview(generated, self.monitor.reference, trainer.spec, path)
         first = next(iter(found))
-        if not trainer.best or found[first] < trainer.best["found"][first]:
+        best = trainer.best["found"][first] if trainer.best else math.inf
+        if self._judges(found) and not found[first] >= best:
             trainer.best = {"samples": trainer.samples, "found": found}
             emulator.card["validation"] = {"samples": len(generated), **found}
             emulator.save(self.folder / "emulator.pt")
             self._save("best.pt")
+
+    def _judges(self, found: dict[str, float]) -> bool:
+        """Whether the number that decides is one: infinity and NaN choose no state."""
+        return math.isfinite(next(iter(found.values()), 0.0))
 
     def _checkpoint(self) -> None:
         trainer = self.trainer

@@ -1,3 +1,5 @@
+import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -11,8 +13,10 @@ import pytest
 import torch
 
 from emulators.config import dump_toml, load_toml
+from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Writer
 from emulators.data.spec import Grid, Samples, SampleSpec
+from emulators.data.transforms import condition_tensor
 from emulators.errors import InputError
 from emulators.loading import load
 from emulators.training import checkpoint
@@ -426,3 +430,68 @@ def test_the_log_says_which_channels_are_turned_and_compared(tmp_path, component
         assert "its channels vx, vy are" in line
         assert f"convert {tmp_path / 'v.h5'} NEW.h5 --components NAMES" in line
         assert line.endswith("scalar or one of x, y")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_metric_that_cannot_judge_chooses_no_state(recipe, tmp_path, value):
+    """Of the floor: the run says so and keeps the last state; of a state: it is not the best."""
+    train(recipe, tmp_path / "blind", measure=lambda g, r, s: {"far": value})
+    log = (tmp_path / "blind" / "log.txt").read_text()
+    assert "no physics metric (it cannot judge these validation samples" in log
+    assert "emulator.pt will be the last state" in log
+    assert not (tmp_path / "blind" / "checkpoints" / "best.pt").exists()
+    assert load(tmp_path / "blind", "cpu").card["samples_seen"] == 1280
+    numbers = iter([0.5, value, 0.7])  # floor, and two states
+    train(recipe, tmp_path / "once", measure=lambda g, r, s: {"far": next(numbers)})
+    assert load(tmp_path / "once", "cpu").card["validation"]["far"] == 0.7
+    numbers = iter([0.5, value, value])
+    train(recipe, tmp_path / "never", measure=lambda g, r, s: {"far": next(numbers)})
+    assert "never with a finite physics metric" in (tmp_path / "never" / "log.txt").read_text()
+    assert load(tmp_path / "never", "cpu").card["samples_seen"] == 1280
+
+
+def test_what_the_metric_leaves_out_is_said_once(recipe, reference, write_showers, tmp_path):
+    path = write_showers(tmp_path / "e.h5", n=400, seed=3, layer_2=np.zeros((400, 12, 6)))
+    run = tmp_path / "run"
+    train(recipe.replace(data={"path": str(path)}), run)
+    log = (run / "log.txt").read_text()
+    assert log.count("left out of the physics metric, as constant: ") == 1
+    assert "width_x_layer_2" in log
+    assert "finished" in log
+    assert ", best at " in log
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "steps"),
+    [
+        ("count", lambda n: n, ("dequantise", "log")),
+        ("overdensity", lambda n: n / 8 - 1, ("log",)),
+        ("K", lambda n: 2.725 + 1e-4 * n, ("standardise",)),
+        ("uK", lambda n: n - 8, ("standardise",)),
+        ("Msun/h", lambda n: 1e10 * (1 + n) ** 2, ("log",)),
+    ],
+)
+def test_the_unit_and_the_values_choose_the_transform(field_file, tmp_path, unit, values, steps):
+    """Networks see numbers near 1, and give them back in the unit of the file."""
+    data = Dataset(field_file)
+    spec = dataclasses.replace(data.spec, unit=unit)
+    samples = data.read(0, len(data))
+    there = values(samples.values.astype(float)).astype("f4")
+    with HDF5Writer(tmp_path / "maps.h5", spec, len(data)) as writer:
+        writer.append(Samples(there, samples.conditions), {})
+    recipe = recipe_from(
+        {
+            "data": {"path": str(tmp_path / "maps.h5"), "validation": 0.0},
+            "network": {"name": "field", "widths": [4], "critic_widths": [4, 8], "fine": 0},
+            "training": {"batch_size": 8, "samples": 16, "device": "cpu", "log_samples": 8},
+        }
+    )
+    with contextlib.closing(Trainer(recipe, ALONE)) as trainer:
+        chosen = trainer.recipe.transform.steps
+        assert tuple(step["name"] for step in chosen) == steps
+        conditions = condition_tensor(spec, samples.conditions, len(samples))
+        seen = trainer.transform(torch.from_numpy(there), conditions)
+        assert 0.2 < seen.std() < 4
+        torch.testing.assert_close(trainer.transform.inverse(seen, conditions).numpy(), there)
+        logarithmic = "log" in steps
+        assert trainer.generator.exponent == trainer.critic.summaries.exponent == logarithmic
