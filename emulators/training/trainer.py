@@ -175,6 +175,7 @@ class Trainer:
                 f"to see which: emulators data check {self.dataset.path}"
             )
         start = start_of(self.recipe, self.transform, self.generator)
+        self.start_card = {} if start is None else start.card
         if start is None:
             self.transform.fit(samples)
         else:
