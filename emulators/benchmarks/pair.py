@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import ks_2samp
 
-from emulators.benchmarks.seen import Seen, unseen
+from emulators.benchmarks.seen import Seen, copies, unseen
 from emulators.benchmarks.showers import Array, observables
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples, ShowerGeometry
@@ -187,7 +187,7 @@ def other_edges(first: ShowerGeometry, second: ShowerGeometry) -> list[str]:
 def file_facts(
     data: Mapping[str, Dataset], used: Mapping[str, int], seen: Seen
 ) -> dict[str, dict[str, Any]]:
-    """Return what the record says of both files."""
+    """Return what the record says of both files; InputError where they are the same."""
     facts = {
         name: {
             "path": str(d.path),
@@ -199,7 +199,7 @@ def file_facts(
         }
         for name, d in data.items()
     }
-    facts["generated"]["copies"] = seen.copies
+    facts["generated"]["copies"] = copies(data["generated"], data["reference"], seen)
     facts["reference"]["selection"] = seen.words
     return facts
 

@@ -98,6 +98,8 @@ class Run:
                 if best:
                     text += f", best at {count(best['samples'])} samples: {pairs(best['found'])}"
                 self.say(f"{text}; {emulator}")
+        if stopped:
+            _hand_on(stopped)
         return emulator
 
     def _steps(self, stop: list[int], progress: bool, stack: contextlib.ExitStack) -> int:
@@ -292,6 +294,13 @@ class Run:
             f"{duration(left)} left  {pairs(shown)}"
             + (f"  best at {count(best['samples'])}" if best else "")
         )
+
+
+def _hand_on(number: int) -> None:
+    """Call what the program itself does about a signal, now that the state is saved."""
+    handler = signal.getsignal(number)
+    if callable(handler) and handler is not signal.default_int_handler:
+        handler(number, None)
 
 
 @contextlib.contextmanager
