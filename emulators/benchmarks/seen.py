@@ -26,7 +26,8 @@ class Seen:
 
 def unseen(generated: Dataset, reference: Dataset, warnings: list[str]) -> Seen:
     """Leave out the reference samples that the training has read; say what cannot be told."""
-    training, n, what = training_of(generated), len(reference), f"{reference.spec.kind}s"
+    training = training_of(generated.attributes, generated.training)
+    n, what = len(reference), f"{reference.spec.kind}s"
     read = read_samples(reference, training)
     rows, trained = np.flatnonzero(~read.any), np.flatnonzero(read.train)
     if not len(rows):

@@ -39,7 +39,7 @@ __all__ = [
 
 SOURCE = ("source", "source_sha256", "source_samples", "source_rows", "joined")
 READ = ("train", "validation")  # learned from, and looked at to choose the best state
-LEVEL = ("data_file", "data_sha256", "split", "origins", "start")  # of a card, of every start
+LEVEL = ("data_file", "data_sha256", "split", "origins")  # of a card, of every start
 
 Rows = npt.NDArray[np.int64]
 Card = Mapping[str, Any]
@@ -132,7 +132,14 @@ def training_record(dataset: Dataset, parts: Mapping[str, Rows], start: Card) ->
 
 
 def _level(card: Card) -> dict[str, Any]:
-    return {k: card[k] for k in LEVEL if k in card} | {"hashed": "hashes" in card}
+    level = {k: card[k] for k in LEVEL if k in card} | {"hashed": "hashes" in card}
+    return level | ({"start": start} if (start := _start(card)) else {})
+
+
+def _start(card: Card) -> Card:
+    """Return what a card says of the start; older ones say no more than its name."""
+    name = card.get("recipe", {}).get("training", {}).get("start")
+    return card.get("start") or ({"data_file": f"the data of its start '{name}'"} if name else {})
 
 
 def training_hashes(card: Card) -> dict[str, Hashes]:
@@ -150,26 +157,31 @@ def training_attributes(card: Card) -> dict[str, str]:
         "training_data_sha256": str(card.get("data_sha256", "")),
         "training_split": json.dumps(card.get("split", {})),
     }
-    for key in ("origins", "start"):
-        said |= {f"training_{key}": json.dumps(card[key])} if card.get(key) else {}
-    return said
+    before = {"training_origins": card.get("origins"), "training_start": _start(card)}
+    return said | {key: json.dumps(value) for key, value in before.items() if value}
 
 
-def training_of(generated: Dataset) -> Training:
-    """Return what a generated file says of the training of its emulator; false: nothing."""
-    said = generated.attributes
+def training_of(said: Mapping[str, Any], hashes: Mapping[str, Hashes]) -> Training:
+    """Return what is known of a training; false: nothing.
+
+    Parameters
+    ----------
+    said, hashes
+        The attributes of a generated file and its `Dataset.training`; of a card,
+        `training_attributes` and `training_hashes`.
+    """
     own = {
         "data_file": str(said.get("training_data_file", "")),
         "data_sha256": str(said.get("training_data_sha256", "")),
         "split": _parsed(said.get("training_split")),
         "start": _parsed(said.get("training_start")),
-        "hashed": bool(generated.training),
+        "hashed": bool(hashes),
     }
     levels = list(_levels(own)) if own["data_sha256"] else []
     hashed = [_data(level) for level in levels if own["hashed"] and level.get("hashed")]
     # What a start read of the same data in the same split is among the hashes of these.
     unhashed = [level for level in levels if _data(level) not in hashed]
-    return Training(generated.training, tuple(unhashed))
+    return Training(hashes, tuple(unhashed))
 
 
 def _levels(card: Card) -> Iterator[Card]:
@@ -231,7 +243,7 @@ def read_samples(dataset: Dataset, training: Training) -> Read:
     for level in training.unhashed:
         parts = _parts(dataset, level)
         if parts is None:
-            unknown.append(level.get("data_file") or f"SHA-256 {level['data_sha256'][:12]}")
+            unknown.append(level.get("data_file") or f"SHA-256 {level['data_sha256'][:12]}...")
         for part, rows in (parts or {}).items():
             found[part][rows] = True
     if (numbers := dataset.simulations) is not None:
@@ -252,14 +264,15 @@ def same_samples(dataset: Dataset, hashes: Hashes) -> npt.NDArray[np.bool_]:
 def _parts(dataset: Dataset, level: Card) -> dict[str, Rows] | None:
     """Return the rows of a file that were read out of its source; None: it cannot be told."""
     split = level.get("split") or {}
-    same = level["data_sha256"] == dataset.sha256
+    sha256 = level.get("data_sha256", "")
+    same = sha256 == dataset.sha256
     if not {"validation", "test", "seed"} <= split.keys():
         return {"train": np.arange(len(dataset))} if same else None
     shares = {k: split[k] for k in ("validation", "test", "seed")}
     if same:
         parts = dataset.split(**shares)
     else:
-        place = _place(dataset, level["data_sha256"])
+        place = _place(dataset, sha256) if sha256 else None
         if place is None:
             return None
         where, simulations = place

@@ -60,13 +60,7 @@ def card_of(path, start=None, **shares):
 
 
 def training(card):
-    """Return what a generated file says of it."""
-
-    class Generated:
-        attributes = training_attributes(card)
-        training = training_hashes(card)
-
-    return training_of(Generated())
+    return training_of(training_attributes(card), training_hashes(card))
 
 
 def without_hashes(card):
@@ -222,6 +216,10 @@ def test_of_a_start_without_hashes_it_cannot_be_told(showers, write_showers, tmp
     further = card_of(other, without_hashes(card))
     assert read_samples(Dataset(other), training(further)).unknown == ("photons.h5",)
     np.testing.assert_array_equal(rows_read(path, further), rows_read(path, card))
+    named = without_hashes(card) | {"recipe": {"training": {"start": "older"}}}
+    assert read_samples(Dataset(path), training(named)).unknown == (
+        "the data of its start 'older'",
+    )
     same_data = card_of(path, without_hashes(card))  # its start read nothing else
     assert read_samples(Dataset(other), training(same_data)).unknown == ()
 
