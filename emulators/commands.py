@@ -1,12 +1,15 @@
 """How the command line speaks: one line an error, exit codes, counts, examples."""
 
+import contextlib
 import inspect
 import itertools
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,16 @@ __all__ = [
 ]
 
 PATH = click.Path(path_type=Path)  # whether it exists is checked where it is opened
-_BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
+_BAD_INPUT, _FAILED = 2, 1
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the program to stop: SIGTERM ends what runs as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number  # as shells have it: 130, 143
 
 
 class Echo(logging.Handler):
@@ -46,14 +58,15 @@ class Commands(click.Group):
         """Run, and leave with an exit code that says how it went."""
         kwargs["standalone_mode"] = False
         try:
-            code = super().main(*args, **kwargs)
+            with _stopping():
+                code = super().main(*args, **kwargs)
         except click.UsageError as error:
             where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
             _fail(error.format_message().rstrip(".") + where, _BAD_INPUT)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code)
-        except click.Abort:
-            sys.exit(_INTERRUPTED)
+        except click.Abort as error:
+            sys.exit(getattr(error.__cause__, "exit_code", 128 + signal.SIGINT))
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,8 +75,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            raise click.Abort from None
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
@@ -73,6 +86,24 @@ class Commands(click.Group):
                 _fail(str(error) or type(error).__name__, _FAILED)
             name = type(error).__name__
             _fail(f"{name}: {error}; a bug: please report what --debug prints", _FAILED)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """Make the signals that ask a program to stop raise `Stopped`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in _STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Verb(click.Group):

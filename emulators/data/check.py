@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.data.counts import COUNTS, LARGEST, rounded_counts
+from emulators.data.hashes import TRAINING
 from emulators.data.hdf5 import HDF5Reader, first_line, rows_at_once
 from emulators.data.layouts import find_layout
 from emulators.data.layouts._columns import beside, differences, outside
@@ -106,7 +107,7 @@ def _structure(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Fi
     ]
     lengths = {} if findings else {key: len(file[key]) for key in present}
     n = max(lengths.values(), default=0)
-    known = {*present, *beside(file, present, n)}
+    known = {*present, *beside(file, present, n), TRAINING}
     findings += [
         Finding("warning", f"unknown key: layout '{module.NAME}' does not read it", key)
         for key in sorted(set(file) - known)

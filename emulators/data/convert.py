@@ -1,5 +1,6 @@
 """Files to files: another layout, a cut of the rows or the boxes, a split for training and test."""
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,9 +15,11 @@ from emulators.config import nearest
 from emulators.data.check import lowest
 from emulators.data.cut import Cut, Pieces, regions
 from emulators.data.dataset import Dataset
+from emulators.data.hashes import ANCESTOR, ANCESTOR_COLUMN
 from emulators.data.hdf5 import HDF5Reader, HDF5Writer, content_hash
 from emulators.data.layouts import LAYOUTS
 from emulators.data.layouts._columns import chunk_rows, native_attributes
+from emulators.data.origins import taken_from, without_source
 from emulators.data.sources import Source, Told, open_source, stated
 from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
@@ -86,11 +89,7 @@ def convert(
     if origin is None and not cut and set(told.said) <= {"components"} and ours:
         dataset = Dataset(path, geometry=geometry)
         chosen = parse_rows(rows, dataset)
-        said = {
-            "source": dataset.path.name,
-            "source_sha256": dataset.sha256,
-            "source_rows": f"{chosen.start}:{chosen.stop}",
-        }
+        said = _source(dataset, f"{chosen.start}:{chosen.stop}")
         indices = np.arange(chosen.start, chosen.stop)
         said |= attributes or {}
         return _copy(dataset, indices, target, layout, said, overwrite, told.components)
@@ -126,20 +125,21 @@ def _import(
         raise InputError(f"{target}: source and target are the same file")
     chosen = _parse_rows(rows, source.path, len(source))
     pieces = Pieces(source, cut)
-    said: dict[str, Any] = {
-        "source": source.path.name,
-        "source_layout": source.layout,
-        "source_rows": f"{chosen.start}:{chosen.stop}",
-    }
-    if source.path.is_file() and source.path.stat().st_size <= HASHED_BYTES:
-        said["source_sha256"] = content_hash(source.path)
+    hashed = source.path.is_file() and source.path.stat().st_size <= HASHED_BYTES
+    sha256 = content_hash(source.path) if hashed else None
+    rows_taken = f"{chosen.start}:{chosen.stop}"
+    said = taken_from(source.attributes, source.path.name, sha256, len(source), rows_taken)
+    said["source_layout"] = source.layout
+    if source.joined:
+        said["joined"] = json.dumps(source.joined)
     if cut:
         before = source.attributes.get("cut")
         said["cut"] = f"{before}; then {cut}" if before else str(cut)
     if cut.slabs:
         said["slab_thickness"] = pieces.thickness
     own = native_attributes(pieces.spec)
-    said = {k: v for k, v in source.attributes.items() if k not in own} | said | dict(attributes)
+    kept = {k: v for k, v in without_source(source.attributes).items() if k not in own}
+    said = kept | said | dict(attributes)
     start, stop = chosen.start * pieces.each, chosen.stop * pieces.each
     block = max(1, BLOCK_BYTES // (4 * math.prod(pieces.spec.shape)))
     with (
@@ -150,6 +150,7 @@ def _import(
             attributes=said,
             overwrite=overwrite,
             beside=pieces.beside,
+            training=source.training,
         ) as writer,
         tqdm(total=stop - start, unit=" samples", disable=None if progress else True) as bar,
     ):
@@ -211,18 +212,17 @@ def split(
     done: list[Path] = []
     try:
         for name, target in targets.items():
-            said = {
-                "split": name,
-                "source": dataset.path.name,
-                "source_sha256": dataset.sha256,
-                "source_rows": f"{cut}['{name}']",
-            }
+            said = {"split": name, **_source(dataset, f"{cut}['{name}']")}
             done.append(_copy(dataset, parts[name], target, None, said, overwrite))
     except BaseException:
         for target in done:  # all three or none
             target.unlink()
         raise
     return targets
+
+
+def _source(dataset: Dataset, rows: str) -> dict[str, Any]:
+    return taken_from(dataset.attributes, dataset.path.name, dataset.sha256, len(dataset), rows)
 
 
 def _copy(
@@ -241,25 +241,39 @@ def _copy(
     chosen = LAYOUTS[layout or dataset.layout]
     if dataset.spec.kind not in chosen.KINDS:
         raise InputError(f"{dataset.path}: layout '{layout}' is not for {dataset.spec.kind}s")
-    attributes = {**dataset.attributes, **attributes}
+    attributes = {**without_source(dataset.attributes), **attributes}
     particle = str(attributes.get("particle", dataset.spec.particle))
     spec = stated(dataset.path, dataset.spec, components)
     spec = replace(spec, layout=chosen.NAME, particle=particle)
     block = chunk_rows(spec) * max(1, (1 << 24) // (chunk_rows(spec) * dataset.sample_bytes))
     own = chosen.columns(spec) | chosen.optional(spec)
     beside = {key: column for key, column in dataset.beside.items() if key not in own}
+    together = dataset.simulations is not None and ANCESTOR not in beside
+    if together:
+        beside[ANCESTOR] = ANCESTOR_COLUMN
     fitting = beside | chosen.optional(spec)
     with HDF5Writer(
-        target, spec, len(rows), attributes=attributes, overwrite=overwrite, beside=beside
+        target,
+        spec,
+        len(rows),
+        attributes=attributes,
+        overwrite=overwrite,
+        beside=beside,
+        training=dataset.training,
     ) as writer:
         for start in range(0, len(rows), block):
             wanted = rows[start : start + block]
             samples = dataset.take(wanted)
             _refuse_bad(dataset.path, dataset.spec, samples, wanted)
-            extras = dataset.take_extras(wanted).items()
+            extras = dataset.take_extras(wanted)
+            extras |= {ANCESTOR: dataset.ancestors[wanted]} if together else {}
             writer.append(
                 samples,
-                {k: v for k, v in extras if k in fitting and v.shape[1:] == fitting[k].shape},
+                {
+                    k: v
+                    for k, v in extras.items()
+                    if k in fitting and v.shape[1:] == fitting[k].shape
+                },
             )
     return target
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators import random
+from emulators.data.hashes import ANCESTOR, ANCESTOR_COLUMN, TRAINING, Hashes, sample_hashes
 from emulators.data.hdf5 import (
     HDF5Reader,
     content_hash,
@@ -83,6 +84,34 @@ class Dataset:
     def sha256(self) -> str:
         """The hash of the file's content."""
         return content_hash(self.path)
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """Hash of what each sample holds, ``(n,)``: the same in every copy of it."""
+        starts = range(0, len(self), self._block)
+        pieces = (self.read(i, min(i + self._block, len(self))).values for i in starts)
+        return np.concatenate([np.empty(0, np.uint64), *map(sample_hashes, pieces)])
+
+    @cached_property
+    def ancestors(self) -> Hashes:
+        """Hash of what each sample was cut from, ``(n,)``; else of the first of its simulation."""
+        if self.beside.get(ANCESTOR) == ANCESTOR_COLUMN:
+            return self.column(ANCESTOR)
+        if self.simulations is None:
+            return self.hashes
+        _, first, which = np.unique(self.simulations, return_index=True, return_inverse=True)
+        return np.concatenate([sample_hashes(self.read(i, i + 1).values) for i in first])[which]
+
+    @cached_property
+    def training(self) -> dict[str, Hashes]:
+        """Hashes of the samples that the emulator of a generated file has read, by split part."""
+        group = self._reader.file.get(TRAINING)
+        columns = group.items() if isinstance(group, h5py.Group) else ()
+        return {
+            part: column[:]
+            for part, column in columns
+            if isinstance(column, h5py.Dataset) and column.dtype == "u8" and column.ndim == 1
+        }
 
     @property
     def sample_bytes(self) -> int:

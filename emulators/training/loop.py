@@ -42,7 +42,8 @@ def train(
     Returns
     -------
     The path of the emulator file: the averaged generator at its best.  Where the training was
-    stopped by SIGTERM or Ctrl-C, the best so far.
+    stopped by SIGTERM or Ctrl-C, the best so far; but where the program has a handler of its own
+    for that signal, it is called when the state is saved, and may raise (the command line's does).
 
     Raises
     ------

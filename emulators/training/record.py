@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import emulators
+from emulators.data.origins import training_record
 from emulators.training.distributed import World
 from emulators.training.trainer import Trainer
 
@@ -51,6 +52,7 @@ def card(trainer: Trainer) -> dict[str, Any]:
             "rows": {name: len(rows) for name, rows in trainer.rows.items()},
         },
         "versions": versions(),
+        **training_record(trainer.dataset, trainer.rows, trainer.start_card),
         "trained_on": {k: str(v) for k, v in trainer.dataset.attributes.items() if k in ORIGIN},
     }
 

@@ -102,6 +102,8 @@ class Run:
                 elif self.monitor is not None:
                     text += ", never with a finite physics metric: the last state"
                 self.say(f"{text}; {emulator}")
+        if stopped:
+            _hand_on(stopped)
         return emulator
 
     def _steps(self, stop: list[int], progress: bool, stack: contextlib.ExitStack) -> int:
@@ -321,6 +323,13 @@ class Run:
             f"{duration(left)} left  {pairs(shown)}"
             + (f"  best at {count(best['samples'])}" if best else "")
         )
+
+
+def _hand_on(number: int) -> None:
+    """Call what the program itself does about a signal, now that the state is saved."""
+    handler = signal.getsignal(number)
+    if callable(handler) and handler is not signal.default_int_handler:
+        handler(number, None)
 
 
 @contextlib.contextmanager

@@ -194,6 +194,7 @@ class Trainer:
             )
         start = start_of(self.recipe, self.transform, self.generator)
         self.decided = ""  # by the data, in words
+        self.start_card = {} if start is None else start.card
         if start is None:
             self.transform.fit(samples)
         else:

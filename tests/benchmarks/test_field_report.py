@@ -303,8 +303,9 @@ def test_boxes_that_are_not_periodic_and_have_no_conditions(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_figures(law, reference, tmp_path):
+    twin = write(tmp_path / "t.h5", np.roll(law[2], 1, 1), dict(zip(NAMES, law[:2])))
     first, second, other = (
-        judged(reference, reference, tmp_path / name, max_samples=60, seed=seed)[0]
+        judged(twin, reference, tmp_path / name, max_samples=60, seed=seed)[0]
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     assert first["channels"] == second["channels"]
@@ -356,7 +357,8 @@ def test_showers_against_fields_are_refused(reference, shower_file, tmp_path):
 
 def test_other_conditions_are_warned_of(law, reference, tmp_path):
     conditions = {n: c[:100] for n, c in zip(NAMES, law[:2])}
-    same = load_fields(reference, reference, None, 0)
+    twin = write(tmp_path / "t.h5", np.roll(law[2], 1, 1), dict(zip(NAMES, law[:2])))
+    same = load_fields(twin, reference, None, 0)
     assert same.paired
     assert same.warnings == ()
     conditions["sigma_8"] = np.full(100, 0.8)
@@ -412,6 +414,11 @@ def test_copies_are_sought_among_the_fields_trained_on(law, reference, tmp_path)
     )
     _, lines = judged(provenance(path, reference, shares), reference, tmp_path / "report")
     assert lines["copies of training fields"]["status"] == "poor"
+    assert lines["fault: copies"]["status"] == "poor"
+    assert (
+        "80 of 80 generated fields are fields that were trained on"
+        in (lines["fault: copies"]["text"])
+    )
 
 
 # -- parts ----------------------------------------------------------------------------------------

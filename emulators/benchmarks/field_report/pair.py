@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kstwobign
 
-from emulators.benchmarks.pair import Rows, file_facts, unseen
+from emulators.benchmarks.pair import Rows, file_facts
+from emulators.benchmarks.seen import unseen
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Grid, SampleSpec
 from emulators.errors import InputError
@@ -159,10 +160,7 @@ def load_fields(
         paired=paired,
         p_values=p_values,
         warnings=tuple(warnings),
-        files={
-            "generated": file_facts(data["generated"], len(rows["generated"])),
-            "reference": file_facts(data["reference"], len(rows["reference"]), seen),
-        },
+        files=file_facts(data, {name: len(r) for name, r in rows.items()}, seen),
     )
 
 

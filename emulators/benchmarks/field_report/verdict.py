@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emulators.benchmarks.seen import copies_in_words
+
 __all__ = ["FieldThresholds", "judge_fields"]
 
 Line = dict[str, str]
@@ -51,7 +53,11 @@ class FieldThresholds:
 
 def judge_fields(record: Mapping[str, Any], thresholds: FieldThresholds) -> list[Line]:
     """Return one line per check: ``status`` (good, poor, unclear), ``what``, ``text``."""
-    lines = []
+    generated = record["files"]["generated"]
+    lines = [
+        _line("poor", "fault: copies", f"{text}: nothing else of this report says how good it is.")
+        for text in copies_in_words(generated["copies"], generated["fields"], "fields")
+    ]
     for entry in record["channels"]:
         prefix = "" if len(record["channels"]) == 1 else f"{entry['channel']}: "
         lines += [line | {"what": prefix + line["what"]} for line in _channel(entry, thresholds)]

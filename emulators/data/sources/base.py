@@ -1,7 +1,7 @@
 """What all sources share: entries that are read in parts, and what the user says of them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.data.counts import COUNTS, counted
+from emulators.data.hashes import Hashes
 from emulators.data.hdf5 import first_line
 from emulators.data.layouts._columns import single
 from emulators.data.sources.arrays import LazyArray
@@ -101,6 +102,12 @@ class Source:
         What else is known of each entry: columns of one number, and their ``(n,)`` values.
     attributes
         What the source says of its origin.
+    ancestors
+        Hash of what each entry was cut from, where its file says it.
+    joined
+        Where several files are joined: of each its name, its hash and its own origins.
+    training
+        Of generated fields: `Dataset.training`.
     """
 
     layout: str
@@ -111,6 +118,9 @@ class Source:
     conditions: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     beside: dict[str, tuple[Column, npt.NDArray[Any]]] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    ancestors: Hashes | None = None
+    joined: Sequence[Mapping[str, Any]] = ()
+    training: Mapping[str, Hashes] = field(default_factory=dict)
     _open: LazyArray | None = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:

@@ -8,8 +8,10 @@ import h5py
 import numpy as np
 
 from emulators.data.dataset import Dataset
+from emulators.data.hashes import ANCESTOR
 from emulators.data.hdf5 import HDF5Reader
 from emulators.data.layouts import native
+from emulators.data.origins import origins, without_source
 from emulators.data.sources.arrays import HDF5Array, NpyArray
 from emulators.data.sources.base import Place, Source, Told, stated
 from emulators.data.spec import Condition, SampleSpec
@@ -56,7 +58,7 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     beside = {
         key: (column, np.concatenate([d.column(key) for d in datasets]))
         for key, column in first.beside.items()
-        if key != "simulation"
+        if key not in ("simulation", ANCESTOR)
         and not column.shape
         and all(d.beside.get(key) == column for d in datasets)
     }
@@ -65,6 +67,20 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         for key, value in first.attributes.items()
         if all(np.array_equal(d.attributes.get(key, ""), value) for d in datasets[1:])
     }
+    joined = []
+    if len(datasets) > 1:
+        attributes = without_source(attributes)
+        joined = [
+            {"source": d.path.name, "source_sha256": d.sha256, "origins": origins(d.attributes)}
+            for d in datasets
+        ]
+    alike = all(
+        d.training.keys() == first.training.keys()
+        and all(np.array_equal(d.training[k], v) for k, v in first.training.items())
+        for d in datasets
+    )
+    cut = any(ANCESTOR in d.beside for d in datasets)
+    ancestors = np.concatenate([d.ancestors for d in datasets]) if cut else None
     for dataset in datasets:
         dataset.close()
     key = native.KINDS[spec.kind]
@@ -78,6 +94,9 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         {name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
         beside,
         attributes,
+        ancestors,
+        joined,
+        first.training if alike else {},
     )
 
 
