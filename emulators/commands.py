@@ -136,22 +136,53 @@ class Count(click.ParamType[int]):
         return int(number)
 
 
-def conditions_of(rest: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Return what is asked of each condition: ``--omega-m 0.3`` stands for ``omega_m``.
+def conditions_of(
+    rest: Sequence[str], named: Sequence[str], names: Sequence[str]
+) -> dict[str, str]:
+    """Return what is asked of each condition, by its name.
 
-    ``rest`` is what is left of a command line; a usage error where that is something else.
+    Parameters
+    ----------
+    rest
+        Shorthands: ``--sigma-8 0.8`` or ``--sigma_8=0.8`` for ``sigma_8``, ``--energy`` also for
+        ``incident_energy``.  A usage error where one stands for several names or none.
+    named
+        ``"sigma_8=0.8"``: the name as it is.
+    names
+        The conditions that there are.
     """
     asked: dict[str, str] = {}
+
+    def ask(name: str, value: str) -> None:
+        if name in asked:
+            raise click.UsageError(f"condition '{name}' is given twice")
+        asked[name] = value
+
+    for word in named:
+        name, equals, value = word.partition("=")
+        if name not in names or not equals:
+            known = ", ".join(f"{n}=LAW" for n in names) or "it has none"
+            raise click.UsageError(f"--condition '{word}' names no condition: {known}")
+        ask(name, value)
     words = [part for word in rest for part in (word.split("=", 1) if word[:2] == "--" else [word])]
     for option, value in itertools.zip_longest(words[::2], words[1::2]):
-        name = option.removeprefix("--").replace("-", "_")
-        if name not in names:
-            known = ", ".join(f"--{n.replace('_', '-')}" for n in names) or "it has none"
+        meant = [n for n in names if option in _shorthands(n)]
+        if not meant:
+            known = ", ".join(_shorthands(n)[-1] for n in names) or "it has none"
             raise click.UsageError(f"'{option}' is neither an option nor a condition: {known}")
+        if len(meant) > 1:
+            ways = " or ".join(f"--condition {n}=LAW" for n in meant)
+            raise click.UsageError(f"'{option}' may stand for several conditions: give {ways}")
         if value is None:
             raise click.UsageError(f"{option} needs a value: a number or a law, such as 0.2:0.4")
-        asked[name] = value
+        ask(meant[0], value)
     return asked
+
+
+def _shorthands(name: str) -> list[str]:
+    """Return the options that may stand for a condition, the one to show last."""
+    energy = ["--energy"] if name == "incident_energy" else []
+    return [f"--{name}", f"--{name.replace('_', '-')}", *energy]
 
 
 def whole_numbers(text: str, count: int) -> tuple[int, ...]:

@@ -227,6 +227,14 @@ class SampleSpec:
     particle: str = ""
     grid: Grid | None = None
 
+    def __post_init__(self) -> None:
+        names = [c.name for c in self.conditions]
+        for name in names:
+            if not name.isprintable() or name != name.strip() or not name or "=" in name:
+                raise InputError(f"condition {name!r}: a name has no '=' and no blank at its ends")
+        if len(set(names)) < len(names):
+            raise InputError(f"conditions {', '.join(names)}: give each a name of its own")
+
     def condition(self, name: str) -> Condition:
         """Return the condition of this name; KeyError where there is none."""
         return {c.name: c for c in self.conditions}[name]

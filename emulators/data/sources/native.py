@@ -75,6 +75,7 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         {name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
         beside,
         attributes,
+        {key, native.CONDITIONS, "simulation", *beside},
     )
 
 
