@@ -19,6 +19,7 @@ from emulators.commands import (
     Verb,
     conditions_of,
     examples,
+    given_as_option,
     numbered_run,
     print_once,
     whole_numbers,
@@ -201,7 +202,11 @@ def generate(
         raise click.UsageError(f"give the EMULATOR first, then '{emulator}'")
     loaded = load(emulator, device)
     energies = [] if energy is None else ["--energy", energy]
-    asked = conditions_of([*energies, *rest], named, [c.name for c in loaded.spec.conditions])
+    names = [c.name for c in loaded.spec.conditions]
+    asked = conditions_of([*energies, *rest], named, names)
+    for name in names:
+        if name not in asked and (option := given_as_option(name)):
+            click.echo(f"{option} is an option; the condition is --condition {name}=LAW", err=True)
     if asked and conditions is not None:
         raise click.UsageError(
             "give conditions one by one (--energy ...) or --conditions FILE, not both"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from emulators.errors import InputError
 
@@ -22,6 +23,7 @@ __all__ = [
     "Verb",
     "conditions_of",
     "examples",
+    "given_as_option",
     "numbered_run",
     "print_once",
     "whole_numbers",
@@ -168,7 +170,7 @@ def conditions_of(
     for option, value in itertools.zip_longest(words[::2], words[1::2]):
         meant = [n for n in names if option in _shorthands(n)]
         if not meant:
-            known = ", ".join(_shorthands(n)[-1] for n in names) or "it has none"
+            known = ", ".join(_shown(n) for n in names) or "it has none"
             raise click.UsageError(f"'{option}' is neither an option nor a condition: {known}")
         if len(meant) > 1:
             ways = " or ".join(f"--condition {n}=LAW" for n in meant)
@@ -183,6 +185,28 @@ def _shorthands(name: str) -> list[str]:
     """Return the options that may stand for a condition, the one to show last."""
     energy = ["--energy"] if name == "incident_energy" else []
     return [f"--{name}", f"--{name.replace('_', '-')}", *energy]
+
+
+def _shown(name: str) -> str:
+    """Return how a condition is best asked for."""
+    return f"--condition {name}=LAW" if _namesakes(name) else _shorthands(name)[-1]
+
+
+def _namesakes(name: str) -> dict[str, click.Parameter]:
+    """Return the options of this command that are called as a condition is; `energy` is for one."""
+    context = click.get_current_context(silent=True)
+    parameters = context.command.params if context else []
+    options = {option: p for p in parameters for option in p.opts if option != "--energy"}
+    return {o: p for o, p in options.items() if o in (f"-{name}", *_shorthands(name))}
+
+
+def given_as_option(name: str) -> str:
+    """Return the option of this command that is called as a condition and was given, if any."""
+    source = click.get_current_context().get_parameter_source
+    for option, parameter in _namesakes(name).items():
+        if source(parameter.name or "") is ParameterSource.COMMANDLINE:
+            return option
+    return ""
 
 
 def whole_numbers(text: str, count: int) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Files to files: another layout, a cut of the rows or the boxes, a split for training and test."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,8 @@ from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 __all__ = ["convert", "parse_rows", "split"]
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 24  # of samples, written at once
 HASHED_BYTES = 1 << 34  # larger sources are not hashed: it would take longer than to cut them
@@ -246,6 +249,11 @@ def _copy(
     own = chosen.columns(spec) | chosen.optional(spec)
     beside = {key: column for key, column in dataset.beside.items() if key not in own}
     fitting = beside | chosen.optional(spec)
+    first = dataset.take_extras(rows[:1])
+    kept = {k for k, v in first.items() if k in fitting and v.shape[1:] == fitting[k].shape}
+    dropped = [*dataset.unread, *(key for key in first if key not in kept)]
+    if dropped:
+        log.info("%s: not taken over: %s", dataset.path, ", ".join(dropped))
     with HDF5Writer(
         target, spec, len(rows), attributes=attributes, overwrite=overwrite, beside=beside
     ) as writer:
@@ -254,10 +262,7 @@ def _copy(
             samples = dataset.take(wanted)
             _refuse_bad(dataset.path, dataset.spec, samples, wanted)
             extras = dataset.take_extras(wanted).items()
-            writer.append(
-                samples,
-                {k: v for k, v in extras if k in fitting and v.shape[1:] == fitting[k].shape},
-            )
+            writer.append(samples, {k: v for k, v in extras if k in kept})
     return target
 
 

@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +21,14 @@ from emulators.data.hdf5 import (
     rows_at_once,
 )
 from emulators.data.layouts import LAYOUTS, find_layout
-from emulators.data.layouts._columns import beside, matches, native_attributes
+from emulators.data.layouts._columns import UNSAID, beside, matches, native_attributes
+from emulators.data.layouts._conditions import column_condition, is_number
 from emulators.data.spec import Column, Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 __all__ = ["Dataset", "split_rows"]
 
+RECORDED = ("simulation", "seconds", "seed")  # of how samples were made, not of what they are
 T = TypeVar("T")
 
 
@@ -42,11 +45,14 @@ class Dataset:
         Name of its layout; by default found by its keys.
     geometry
         Its geometry, where it has showers and neither the file nor its layout says it.
+    conditions
+        Columns of one number a sample that are conditions too, by name.
 
     Raises
     ------
     InputError
-        The file cannot be read, is of no known layout, or does not fit the geometry.
+        The file cannot be read, is of no known layout, does not fit the geometry, or has no such
+        columns.
     """
 
     layout: str
@@ -57,6 +63,7 @@ class Dataset:
         path: str | Path,
         layout: str | None = None,
         geometry: ShowerGeometry | None = None,
+        conditions: Sequence[str] = (),
     ) -> None:
         self._reader = HDF5Reader(path)
         self.path = self._reader.path
@@ -74,7 +81,14 @@ class Dataset:
             text = ", ".join(f"{key} {length}" for key, length in lengths.items())
             raise InputError(f"{self.path}: its data sets differ in length: {text}")
         self._length = next(iter(lengths.values()))
+        self._add_conditions(conditions)
         self.chunk_rows, self._block = rows_at_once([self._reader.file[key] for key in keys])
+
+    def _add_conditions(self, names: Sequence[str]) -> None:
+        known = [c.name for c in self.spec.conditions]
+        file, columns = self._reader.file, self._beside()
+        added = [column_condition(file, n, columns, known) for n in names if n not in known]
+        self.spec = replace(self.spec, conditions=(*self.spec.conditions, *added))
 
     def __len__(self) -> int:
         return self._length
@@ -93,12 +107,15 @@ class Dataset:
     def attributes(self) -> dict[str, Any]:
         """What the file's root says beside its format and spec: origin, licence, generator..."""
         native, attributes = native_attributes(self.spec), self._reader.file.attrs
+        conditions = {c.name: c.minimum for c in self.spec.conditions}
         values: dict[str, Any] = {}
         for name in attributes:
             # An attribute that cannot be read (a reference, an unknown type) is no reason to stop.
             with contextlib.suppress(OSError, TypeError, ValueError, RuntimeError):
-                if name not in native:
-                    values[name] = attributes[name]
+                value = attributes[name]
+                # A condition may have the name of something else that is said, as "seed".
+                if name not in native or (name in conditions and value != conditions[name]):
+                    values[name] = value
         return values
 
     def read(self, start: int, stop: int) -> Samples:
@@ -150,13 +167,32 @@ class Dataset:
 
     @cached_property
     def beside(self) -> dict[str, Column]:
-        """What the file has beside its samples, one entry each: data sets that say what they are.
+        """What the file has beside its samples, one entry each, less the layout's own."""
+        return self._beside()
 
-        That is those that have ``units`` and ``description``; the layout's own are not among them.
-        """
+    def _beside(self) -> dict[str, Column]:
         module = LAYOUTS[self.layout]
         own = {*module.columns(self.spec), *module.optional(self.spec)}
         return beside(self._reader.file, own, len(self))
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What else the file has: groups, and data sets of other lengths or types."""
+        module, file = LAYOUTS[self.layout], self._reader.file
+        optional = {k for k, c in module.optional(self.spec).items() if matches(file.get(k), c)}
+        return tuple(sorted({*file} - {*module.columns(self.spec), *optional, *self.beside}))
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Columns beside the samples that could be conditions and are not."""
+        used = {c.name for c in self.spec.conditions}
+        return tuple(
+            key
+            for key, column in self.beside.items()
+            if is_number(column)
+            and key not in used
+            and not (key in RECORDED and column.description != UNSAID)
+        )
 
     def take_extras(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
         """Return what is kept beside these samples, by key; ``rows`` sorted.

@@ -172,6 +172,16 @@ class Run:
             + f" samples; {device_name(self.world.device)}, {self.recipe.training.precision}"
             + (f", {self.world.size} processes" if self.world.size > 1 else "")
         )
+        said = (
+            f"{c.name} {c.minimum:g} to {c.maximum:g} {c.unit or '(no unit)'}, {c.scale}"
+            for c in trainer.spec.conditions
+        )
+        self.say(f"conditions: {'; '.join(said) or 'none'}")
+        if unused := trainer.dataset.unused:
+            self.say(
+                f"{', '.join(unused)}: in the file, not used as conditions; data.conditions takes "
+                "them"
+            )
         if self.recipe.training.minutes:
             self.say("a budget in minutes: the result depends on the speed of the machine")
         if self.monitor is None:

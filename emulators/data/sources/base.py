@@ -208,4 +208,3 @@ def as_conditions(
             "cosmology:omega_m,sigma_8"
         )
     return {name: single(columns[:, i]) for i, name in enumerate(names)}
-

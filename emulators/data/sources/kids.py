@@ -47,6 +47,4 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     spec = field_spec(path, tuple(cells), told | facts, conditions, box_unit="deg")
     _, cosmologies = np.unique(values, axis=0, return_inverse=True)
     numbers = cosmologies.reshape(-1).astype(np.int64)
-    return Source(
-        NAME, path, spec, lambda i: Place(maps, (i,)), numbers, conditions, taken=taken
-    )
+    return Source(NAME, path, spec, lambda i: Place(maps, (i,)), numbers, conditions, taken=taken)
