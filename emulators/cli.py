@@ -204,7 +204,7 @@ def generate(
     energies = [] if energy is None else ["--energy", energy]
     names = [c.name for c in loaded.spec.conditions]
     asked = conditions_of([*energies, *rest], named, names)
-    for name in names:
+    for name in names if conditions is None else ():
         if name not in asked and (option := given_as_option(name)):
             click.echo(f"{option} is an option; the condition is --condition {name}=LAW", err=True)
     if asked and conditions is not None:

@@ -186,8 +186,8 @@ def _parse(condition: Condition, text: str) -> _Law:
     (first, unit), (second, after) = (_number(condition, end) for end in (low, high))
     if rest and ((unit and not after) or (last and (unit or after))):
         raise InputError(
-            f"{condition.name}: '{text}' leaves a unit open: give one after the range, as 5:50 MeV, "
-            "or one to each end, as 5 MeV:50 GeV"
+            f"{condition.name}: '{text}' leaves a unit open: give it after the range, as 5:50 MeV, "
+            "or to each end, as 5 MeV:50 GeV"
         )
     after = after or last.strip()
     ends = [

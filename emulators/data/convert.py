@@ -253,7 +253,7 @@ def _copy(
     kept = {k for k, v in first.items() if k in fitting and v.shape[1:] == fitting[k].shape}
     dropped = [*dataset.unread, *(key for key in first if key not in kept)]
     if dropped:
-        log.info("%s: not taken over: %s", dataset.path, ", ".join(dropped))
+        log.info("%s: not taken over from %s: %s", target, dataset.path, ", ".join(dropped))
     with HDF5Writer(
         target, spec, len(rows), attributes=attributes, overwrite=overwrite, beside=beside
     ) as writer:

@@ -183,16 +183,16 @@ class Dataset:
         return tuple(sorted({*file} - {*module.columns(self.spec), *optional, *self.beside}))
 
     @property
-    def unused(self) -> tuple[str, ...]:
-        """Columns beside the samples that could be conditions and are not."""
+    def unused(self) -> tuple[list[str], list[str]]:
+        """What is beside the samples and no condition: what could be one, and all else."""
         used = {c.name for c in self.spec.conditions}
-        return tuple(
-            key
+        columns = {
+            key: column
             for key, column in self.beside.items()
-            if is_number(column)
-            and key not in used
-            and not (key in RECORDED and column.description != UNSAID)
-        )
+            if key not in used and (key not in RECORDED or column.description == UNSAID)
+        }
+        numbers = [key for key, column in columns.items() if is_number(column)]
+        return numbers, [key for key in columns if key not in numbers] + list(self.unread)
 
     def take_extras(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
         """Return what is kept beside these samples, by key; ``rows`` sorted.

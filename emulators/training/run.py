@@ -177,11 +177,12 @@ class Run:
             for c in trainer.spec.conditions
         )
         self.say(f"conditions: {'; '.join(said) or 'none'}")
-        if unused := trainer.dataset.unused:
-            self.say(
-                f"{', '.join(unused)}: in the file, not used as conditions; data.conditions takes "
-                "them"
-            )
+        numbers, rest = trainer.dataset.unused
+        if numbers:
+            taken = "in the file, not used as conditions; data.conditions takes them"
+            self.say(f"{', '.join(numbers)}: {taken}")
+        if rest:
+            self.say(f"{', '.join(rest)}: in the file, not used")
         if self.recipe.training.minutes:
             self.say("a budget in minutes: the result depends on the speed of the machine")
         if self.monitor is None:
