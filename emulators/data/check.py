@@ -251,7 +251,9 @@ def lowest(spec: SampleSpec) -> npt.NDArray[np.float32]:
 
 def _units(ratios: npt.NDArray[np.float64], module: ModuleType, said: bool) -> Finding | None:
     """Suspect units by deposit over incident energy; ``said``: all data sets state theirs."""
-    ratio = float(np.median(ratios)) if len(ratios) else 0.0
+    if not len(ratios):
+        return None
+    ratio = float(np.median(ratios))
     what = f"units are suspicious: deposits are {ratio:.3g} times the incident energy (median)"
     advice = f"the layout has {module.UNITS}"
     if ratio > 100:  # a factor of a thousand, between MeV and GeV

@@ -107,15 +107,14 @@ class Dataset:
     def attributes(self) -> dict[str, Any]:
         """What the file's root says beside its format and spec: origin, licence, generator..."""
         native, attributes = native_attributes(self.spec), self._reader.file.attrs
-        conditions = {c.name: c.minimum for c in self.spec.conditions}
+        # Those of conditions that do not vary: what else has such a name, as "seed", wins.
+        plain = {c.name: c.minimum for c in self.spec.conditions if native.get(c.name) == c.minimum}
         values: dict[str, Any] = {}
         for name in attributes:
             # An attribute that cannot be read (a reference, an unknown type) is no reason to stop.
             with contextlib.suppress(OSError, TypeError, ValueError, RuntimeError):
-                value = attributes[name]
-                # A condition may have the name of something else that is said, as "seed".
-                if name not in native or (name in conditions and value != conditions[name]):
-                    values[name] = value
+                if name not in native or attributes[name] != plain.get(name, attributes[name]):
+                    values[name] = attributes[name]
         return values
 
     def read(self, start: int, stop: int) -> Samples:
