@@ -211,6 +211,9 @@ class Condition:
     scale: Literal["linear", "log"] = "linear"
 
 
+ENERGY = Condition("incident_energy", "GeV", 1.0, 1.0, "log")  # of every shower
+
+
 @dataclass(frozen=True)
 class SampleSpec:
     """What the samples of a file are; all that networks need to be sized.

@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from emulators.config import dump_toml
+from emulators.data.spec import ENERGY
 from emulators.emulator import Emulator
 from emulators.random import stream
 from emulators.training import checkpoint
@@ -177,6 +178,12 @@ class Run:
             for c in trainer.spec.conditions
         )
         self.say(f"conditions: {'; '.join(said) or 'none'}")
+        axes = sorted({*self.recipe.data.mirror, *self.recipe.options.get("mirror", ())})
+        if axes and (fixed := [c.name for c in trainer.spec.conditions if c.name != ENERGY.name]):
+            self.say(
+                f"showers are mirrored along {' and '.join(axes)}, {', '.join(fixed)} not: leave "
+                "mirror out where a mirrored shower has another one"
+            )
         numbers, rest = trainer.dataset.unused
         if numbers:
             taken = "in the file, not used as conditions; data.conditions takes them"

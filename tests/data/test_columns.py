@@ -52,7 +52,11 @@ def test_columns_become_conditions(slanted):
         ("thteta", None, r"has no condition 'thteta' .did you mean 'theta'"),
         ("layer_1", None, "has no condition 'layer_1'"),
         ("vertex", None, r"'vertex' has float64 of shape \(64, 3\): a condition is one number"),
-        ("theta", np.where(ANGLES > 130, np.nan, ANGLES), "7 values of theta are not finite .first"),
+        (
+            "theta",
+            np.where(ANGLES > 130, np.nan, ANGLES),
+            "7 values of theta are not finite .first",
+        ),
         ("theta", np.full(N, 2**24 + 1), "64 values of theta are too long for single precision"),
         ("a=b", ANGLES, "condition 'a=b': a name has no '='"),
     ],

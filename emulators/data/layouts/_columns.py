@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators import __version__
-from emulators.data.spec import Column, Condition, SampleSpec
+from emulators.data.spec import ENERGY, Column, Condition, SampleSpec
 from emulators.errors import InputError
 
 UNSAID = "as in the source"  # description of a column that has none
-ENERGY = Condition("incident_energy", "GeV", 1.0, 1.0, "log")  # of every shower
 LARGEST_CHUNK = 1 << 24  # bytes; a box of 512^3 would be a chunk of 512 MiB
 FORMAT, FORMAT_VERSION = "emulators", 1
 COMPRESSION = 4  # gzip; level 9 takes twenty times as long for files that are 4 % smaller

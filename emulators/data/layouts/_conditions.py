@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.config import nearest
-from emulators.data.layouts._columns import ENERGY, native_spec, single, text
-from emulators.data.spec import Column, Condition, Samples, SampleSpec
+from emulators.data.layouts._columns import native_spec, single, text
+from emulators.data.spec import ENERGY, Column, Condition, Samples, SampleSpec
 from emulators.errors import InputError
 
 log = logging.getLogger(__name__)
