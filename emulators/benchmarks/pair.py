@@ -27,6 +27,7 @@ __all__ = [
     "Rows",
     "file_facts",
     "load_pair",
+    "open_pair",
     "other_edges",
     "same_shapes",
 ]
@@ -40,8 +41,8 @@ Rows = npt.NDArray[np.int64]
 class Pair:
     """Generated and reference showers in random order, and how they may be compared.
 
-    ``paired`` says that shower i of one and shower i of the other have the same incident energy, as
-    when the emulator was given the reference's; then they stay together in every subset.
+    ``paired`` says that shower i of one and shower i of the other have the same conditions, as when
+    the emulator was given the reference's; then they stay together in every subset.
     ``trained`` are showers of the reference file that the training saw, none of them among the
     reference and not more than it has; empty where the file has none, or does not say.  ``rows``
     says which rows of their files ``generated`` and ``reference`` are.
@@ -107,15 +108,12 @@ def load_pair(
     generated: str | Path, reference: str | Path, max_samples: int | None, seed: int
 ) -> Pair:
     """Read both files, leaving out reference showers that the training saw, if that is known."""
-    data = {"generated": Dataset(generated), "reference": Dataset(reference)}
-    geometry = _same_geometry(data["generated"], data["reference"])
     warnings: list[str] = []
+    data, names = open_pair(generated, reference, warnings)
+    geometry = _same_geometry(data["generated"], data["reference"])
     rows = {name: np.arange(len(d)) for name, d in data.items()}
-    energies = {
-        name: np.asarray(d.read_conditions(0, len(d))["incident_energy"])
-        for name, d in data.items()
-    }
-    paired = np.array_equal(energies["generated"], energies["reference"])
+    first, second = (d.read_conditions(0, len(d)) for d in data.values())
+    paired = all(np.array_equal(first[name], second[name]) for name in names)
     seen = unseen(data["generated"], data["reference"], warnings)
     rows["reference"] = seen.rows
     if paired:
@@ -123,20 +121,22 @@ def load_pair(
     for name in data:
         order = stream(seed, "order", "both" if paired else name).permutation(len(rows[name]))
         rows[name] = rows[name][order[:max_samples]]
-    samples = {name: _read(d, rows[name], name) for name, d in data.items()}
+    samples = {name: _read(d, rows[name], name, names) for name, d in data.items()}
     trained = np.setdiff1d(seen.trained, seen.rows)
     trained = stream(seed, "trained").permutation(trained)[: len(rows["reference"])]
 
-    p_value = 1.0
+    p_values = dict.fromkeys(names, 1.0)
     if not paired:
-        used = (s.conditions["incident_energy"] for s in samples.values())
-        p_value = float(ks_2samp(*used, method="asymp").pvalue)
-    if p_value < 0.01:
+        for name in names:
+            used = (s.conditions[name] for s in samples.values())
+            p_values[name] = float(ks_2samp(*used, method="asymp").pvalue)
+    if different := [name.replace("_", " ") for name, p in p_values.items() if p < 0.01]:
+        words = " and ".join(different).replace("incident energy", "incident energies")
         warnings.append(
-            "The incident energies of the two files are distributed differently "
-            f"(Kolmogorov-Smirnov p = {p_value:.1g}). Everything that is not binned in energy, the "
-            "classifiers included, measures that difference too and cannot be read as a fault of "
-            "the emulator. Generate with the reference's energies: emulators generate ... "
+            f"The {words} of the two files are distributed differently "
+            f"(Kolmogorov-Smirnov p = {min(p_values.values()):.1g}). Everything that is not binned "
+            "in them, the classifiers included, measures that difference too and cannot be read as "
+            "a fault of the emulator. Generate with the reference's: emulators generate ... "
             f"--conditions {reference}"
         )
     return Pair(
@@ -145,11 +145,39 @@ def load_pair(
         trained=data["reference"].take(trained),
         geometry=geometry,
         paired=paired,
-        energy_p_value=p_value,
+        energy_p_value=p_values["incident_energy"],
         warnings=tuple(warnings),
         files=file_facts(data, {name: len(s) for name, s in samples.items()}, seen),
         rows=rows,
     )
+
+
+def open_pair(
+    generated: str | Path, reference: str | Path, warnings: list[str]
+) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """Open both files, and tell which conditions they have in common.
+
+    A column beside the samples of one file is a condition where it is one of the other's.
+    """
+    paths = {"generated": generated, "reference": reference}
+    stated = {name: Dataset(path) for name, path in paths.items()}
+    asked = {c.name for d in stated.values() for c in d.spec.conditions}
+    data = {
+        name: Dataset(path, conditions=sorted(asked & stated[name].beside.keys()))
+        for name, path in paths.items()
+    }
+    first, second = ({c.name: c.unit for c in d.spec.conditions} for d in data.values())
+    names = tuple(name for name in second if name in first)
+    if alone := sorted(first.keys() ^ second.keys()):
+        warnings.append(
+            f"Only one of the files has {', '.join(alone)}: what depends on it is not told apart."
+        )
+    if other := [name for name in names if first[name] != second[name]]:
+        units = " and ".join(f"'{table[other[0]]}'" for table in (first, second))
+        raise InputError(
+            f"{generated} and {reference}: {other[0]} is in {units}: state the same unit in both"
+        )
+    return data, names
 
 
 def _same_geometry(generated: Dataset, reference: Dataset) -> ShowerGeometry:
@@ -204,7 +232,7 @@ def file_facts(
     return facts
 
 
-def _read(data: Dataset, rows: Rows, name: str) -> Samples:
+def _read(data: Dataset, rows: Rows, name: str, conditions: tuple[str, ...]) -> Samples:
     if len(rows) < MINIMUM_SHOWERS:
         raise InputError(
             f"{data.path}: {len(rows)} {name} showers to compare; a benchmark needs at least "
@@ -218,4 +246,4 @@ def _read(data: Dataset, rows: Rows, name: str) -> Samples:
             f"{data.path}: {int(bad.sum())} showers (the first is row {int(rows[bad].min())}) hold "
             "NaN, infinity or no incident energy; see: emulators data check"
         )
-    return samples
+    return Samples(samples.values, {k: samples.conditions[k] for k in conditions})

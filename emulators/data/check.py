@@ -13,7 +13,7 @@ from emulators.data.counts import COUNTS, LARGEST, rounded_counts
 from emulators.data.hashes import TRAINING
 from emulators.data.hdf5 import HDF5Reader, first_line, rows_at_once
 from emulators.data.layouts import find_layout
-from emulators.data.layouts._columns import beside, differences, outside
+from emulators.data.layouts._columns import UNSAID, beside, differences, outside, text
 from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
@@ -113,8 +113,8 @@ def _structure(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Fi
         for key in sorted(set(file) - known)
     ]
     if len(set(lengths.values())) > 1:
-        text = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        findings.append(Finding("error", f"data sets differ in length: {text}", "file"))
+        words = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        findings.append(Finding("error", f"data sets differ in length: {words}", "file"))
     elif lengths and not n:
         findings.append(Finding("error", "there are no samples in it", "file"))
     return findings
@@ -162,7 +162,8 @@ def _values(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Findi
         try:
             ratio = look(file, module, spec, rows, tally)
             for key in floats:
-                _numbers(file, key, rows, tally)
+                unsaid = columns[key].description == UNSAID
+                _numbers(file, key, rows, tally, "warning" if unsaid else "error")
         except InputError as error:
             return [*tally.findings(), _of_file(Path(file.filename), error)]
         except (OSError, RuntimeError, ValueError, TypeError) as error:
@@ -172,7 +173,8 @@ def _values(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Findi
             ratios.append(ratio[: RATIOS - kept])
             kept += len(ratios[-1])
     findings = tally.findings()
-    if suspicion := _units(np.concatenate(ratios), module):
+    said = all(text(file[key], "units") or text(file[key], "unit") for key in module.columns(spec))
+    if suspicion := _units(np.concatenate(ratios), module, said):
         findings = [f for f in findings if f.where != "deposits"] + [suspicion]
     return findings
 
@@ -225,14 +227,20 @@ def _native(
     return np.empty(0)
 
 
-def _numbers(file: h5py.File, key: str, rows: slice, tally: _Tally) -> npt.NDArray[Any]:
+def _numbers(
+    file: h5py.File,
+    key: str,
+    rows: slice,
+    tally: _Tally,
+    severity: Literal["error", "warning"] = "error",
+) -> npt.NDArray[Any]:
     """Return the entries of these rows, each in one axis, and tally those that are no numbers."""
     values: npt.NDArray[Any] = file[key][rows].reshape(rows.stop - rows.start, -1)
     finite = np.isfinite(values)
-    tally.add(~finite.all(axis=1), rows.start, "error", "NaN or infinite", key)
+    tally.add(~finite.all(axis=1), rows.start, severity, "NaN or infinite", key)
     with np.errstate(all="ignore"):
         huge = (np.abs(values) > np.finfo(np.float32).max) & finite
-    tally.add(huge.any(axis=1), rows.start, "error", "too large for single precision", key)
+    tally.add(huge.any(axis=1), rows.start, severity, "too large for single precision", key)
     return values
 
 
@@ -245,12 +253,16 @@ def lowest(spec: SampleSpec) -> npt.NDArray[np.float32]:
     return np.array(limits, np.float32).reshape(-1, *(1 for _ in spec.shape[1:]))
 
 
-def _units(ratios: npt.NDArray[np.float64], module: ModuleType) -> Finding | None:
+def _units(ratios: npt.NDArray[np.float64], module: ModuleType, said: bool) -> Finding | None:
+    """Suspect units by deposit over incident energy; ``said``: all data sets state theirs."""
     if not len(ratios):
         return None
     ratio = float(np.median(ratios))
-    # A factor of a thousand between MeV and GeV (or keV), give or take a sampling fraction.
-    if not (0 < ratio < 0.003 or ratio > 100):
-        return None
     what = f"units are suspicious: deposits are {ratio:.3g} times the incident energy (median)"
-    return Finding("error", what, "deposits", advice=f"the layout has {module.UNITS}")
+    advice = f"the layout has {module.UNITS}"
+    if ratio > 100:  # a factor of a thousand, between MeV and GeV
+        return Finding("error", what, "deposits", advice=advice)
+    if 0 < ratio < 0.003 and not said:
+        advice += ": where that is so (thin active layers), state it: an attribute 'units' of each"
+        return Finding("warning", what, "deposits", advice=advice)
+    return None

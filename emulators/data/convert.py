@@ -1,6 +1,7 @@
 """Files to files: another layout, a cut of the rows or the boxes, a split for training and test."""
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +26,8 @@ from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 __all__ = ["convert", "parse_rows", "split"]
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 24  # of samples, written at once
 HASHED_BYTES = 1 << 34  # larger sources are not hashed: it would take longer than to cut them
@@ -252,6 +255,11 @@ def _copy(
     if together:
         beside[ANCESTOR] = ANCESTOR_COLUMN
     fitting = beside | chosen.optional(spec)
+    first = dataset.take_extras(rows[:1])
+    kept = {k for k, v in first.items() if k in fitting and v.shape[1:] == fitting[k].shape}
+    dropped = [*dataset.unread, *(key for key in first if key not in kept)]
+    if dropped:
+        log.info("%s: not taken over from %s: %s", target, dataset.path, ", ".join(dropped))
     with HDF5Writer(
         target,
         spec,
@@ -266,15 +274,9 @@ def _copy(
             samples = dataset.take(wanted)
             _refuse_bad(dataset.path, dataset.spec, samples, wanted)
             extras = dataset.take_extras(wanted)
-            extras |= {ANCESTOR: dataset.ancestors[wanted]} if together else {}
-            writer.append(
-                samples,
-                {
-                    k: v
-                    for k, v in extras.items()
-                    if k in fitting and v.shape[1:] == fitting[k].shape
-                },
-            )
+            if together:
+                extras[ANCESTOR] = dataset.ancestors[wanted]
+            writer.append(samples, {k: v for k, v in extras.items() if k in {*kept, ANCESTOR}})
     return target
 
 

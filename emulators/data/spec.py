@@ -242,6 +242,9 @@ class Condition:
     scale: Literal["linear", "log"] = "linear"
 
 
+ENERGY = Condition("incident_energy", "GeV", 1.0, 1.0, "log")  # of every shower
+
+
 @dataclass(frozen=True)
 class SampleSpec:
     """What the samples of a file are; all that networks need to be sized.
@@ -257,6 +260,14 @@ class SampleSpec:
     geometry: ShowerGeometry | None = None
     particle: str = ""
     grid: Grid | None = None
+
+    def __post_init__(self) -> None:
+        names = [c.name for c in self.conditions]
+        for name in names:
+            if not name.isprintable() or name != name.strip() or not name or "=" in name:
+                raise InputError(f"condition {name!r}: a name has no '=' and no blank at its ends")
+        if len(set(names)) < len(names):
+            raise InputError(f"conditions {', '.join(names)}: give each a name of its own")
 
     def condition(self, name: str) -> Condition:
         """Return the condition of this name; KeyError where there is none."""

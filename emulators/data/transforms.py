@@ -88,7 +88,7 @@ class Transform(nn.Module):
         Plain tables, e.g. ``[{"name": "incident_share"}, {"name": "power", "exponent": 0.5}]``.
     condition
         ``"range"``: each condition's trained range to [-1, 1], in its own scale (linear or log);
-        ``"unit"``: divided by the upper end of its range.
+        ``"unit"``: divided by the largest absolute value of its range.
 
     Raises
     ------
@@ -169,7 +169,7 @@ class Transform(nn.Module):
 
 def _scaled(value: Tensor, low: float, high: float, scale: str, how: str) -> Tensor:
     if how == "unit":
-        return value / high
+        return value / (max(abs(low), abs(high)) or 1.0)
     if scale == "log":
         value, low, high = value.log(), math.log(low), math.log(high)
     width = (high - low) / 2

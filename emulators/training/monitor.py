@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,9 +122,8 @@ class Monitor:
         """Return the measured numbers and the generated samples that they were measured on."""
         reference = self.reference
         # the file's own conditions, even where its attributes state a narrower range
-        asked: dict[str, Any] = dict(reference.conditions)
         generated = emulator.generate(
-            len(reference), seed=LATENTS, allow_extrapolation=True, **asked
+            len(reference), seed=LATENTS, allow_extrapolation=True, conditions=reference.conditions
         )
         found = self.measure(generated, reference, self.spec)
         return found, generated

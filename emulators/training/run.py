@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from emulators.config import dump_toml
+from emulators.data.spec import ENERGY
 from emulators.emulator import Emulator
 from emulators.random import stream
 from emulators.training import checkpoint
@@ -190,6 +191,23 @@ class Run:
                 f"scalar or one of {', '.join(grid.axes)}"
             )
         self.say(f"samples are seen through {steps_in_words(self.recipe.transform.steps or ())}")
+        said = (
+            f"{c.name} {c.minimum:g} to {c.maximum:g} {c.unit or '(no unit)'}, {c.scale}"
+            for c in trainer.spec.conditions
+        )
+        self.say(f"conditions: {'; '.join(said) or 'none'}")
+        axes = sorted({*self.recipe.data.mirror, *self.recipe.options.get("mirror", ())})
+        if axes and (fixed := [c.name for c in trainer.spec.conditions if c.name != ENERGY.name]):
+            self.say(
+                f"showers are mirrored along {' and '.join(axes)}, {', '.join(fixed)} not: leave "
+                "mirror out where a mirrored shower has another one"
+            )
+        numbers, rest = trainer.dataset.unused
+        if numbers:
+            taken = "in the file, not used as conditions; data.conditions takes them"
+            self.say(f"{', '.join(numbers)}: {taken}")
+        if rest:
+            self.say(f"{', '.join(rest)}: in the file, not used")
         if self.recipe.training.minutes:
             self.say("a budget in minutes: the result depends on the speed of the machine")
         reason = "no validation samples, or none for their kind"

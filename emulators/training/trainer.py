@@ -112,7 +112,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, world: World) -> None:
         self.world = world
         data = recipe.data
-        self.dataset = Dataset(data.path, data.layout or None)
+        self.dataset = Dataset(data.path, data.layout or None, conditions=data.conditions)
         self.rows = self.dataset.split(data.validation, data.test, data.split_seed)
         self.recipe = recipe = resolve(recipe, self.dataset, self.rows["train"], world.device)
         self.spec, seed = self.dataset.spec, recipe.training.seed

@@ -215,7 +215,7 @@ def test_columns_beside_showers_survive_another_layout(tmp_path, write_showers):
         file["seconds"].attrs.update(units="s", description="CPU time")
     there = convert(source, tmp_path / "cc.h5", "calochallenge")
     with h5py.File(there) as file:
-        assert set(file) == {"incident_energies", "showers", "seconds"}
+        assert set(file) == {"incident_energies", "showers", "seconds", "notes"}
         assert file["seconds"][:].tolist() == list(range(8))
         assert file["seconds"].attrs["units"] == "s"
     assert check(there) == check(convert(there, tmp_path / "back.h5", "calogan")) == []

@@ -263,7 +263,7 @@ def test_array(tmp_path, rng):
     told = Told(key="counts", box="200", unit="count", periodic=True, conditions="cosmology")
     dataset = imported(source, tmp_path, origin="array", told=told)
     np.testing.assert_array_equal(read(dataset)[:, 0], boxes)
-    assert condition(dataset, "omega_m") == cosmology[:, 0].astype("f4").tolist()
+    assert condition(dataset, "Omega_m") == cosmology[:, 0].astype("f4").tolist()
     assert dataset.column("seed").tolist() == list(range(50, 56))
     assert dataset.beside["seconds"].unit == "s"
     assert dataset.attributes["code"] == "PySCo"

@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from emulators.cli import cli
 from emulators.config import dump_toml, load_toml
 from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Writer
@@ -109,6 +112,37 @@ def test_a_run_folder_says_everything(recipe, tmp_path):
     )
     assert os.sep not in card["recipe"]["data"]["path"]
     assert emulator.generate(5, incident_energy=50).values.shape == (5, 504)
+
+
+def test_any_name_is_a_condition_from_file_to_file(recipe, tmp_path, write_showers):
+    names = ("n", "seed", "start", "device", "output", "Theta", "theta")
+    path = write_showers(tmp_path / "x.h5", 200, phi=np.ones(200), vertex=np.ones((200, 2)))
+    with h5py.File(path, "a") as file:
+        for i, name in enumerate(names):
+            file[name] = np.random.default_rng(i).uniform(1, 2, 200)
+    data = {"path": str(path), "conditions": names, "mirror": ()}
+    plan = recipe.replace(data=data, training={"samples": 64}, monitor={"every": 32})
+    emulator = load(train(plan, tmp_path / "run"), "cpu")
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "phi: in the file, not used as conditions; data.conditions takes them" in log
+    assert "vertex: in the file, not used\n" in log
+    assert "n 1.0" in log.split("conditions: ")[1].split("\n")[0]
+    target = tmp_path / "made.h5"
+    words = [w for k, name in enumerate(names) for w in ("--condition", f"{name}={1.2 + k / 10}")]
+    done = CliRunner().invoke(
+        cli,
+        ["generate", str(tmp_path / "run"), "-n", "8", "--seed", "3", *words, "-o", str(target)],
+    )
+    assert done.exit_code == 0, done.output
+    made = Dataset(target)
+    asked = {name: 1.2 + k / 10 for k, name in enumerate(names)}
+    for name, value in asked.items():
+        np.testing.assert_array_equal(made.read(0, 8).conditions[name], np.full(8, value, "f4"))
+    assert made.attributes["seed"] == 3
+    again = emulator.generate(8, seed=3, conditions=asked)
+    np.testing.assert_array_equal(again.values, made.read(0, 8).values)
+    with pytest.raises(InputError, match=r"has no condition 'ph' .did you mean 'phi'"):
+        train(plan.replace(data={"conditions": ("ph",)}), tmp_path / "other")
 
 
 def test_the_emulator_is_the_average_at_its_best(recipe, tmp_path):

@@ -48,7 +48,8 @@ def measure_conditional(pair: Pair, seed: int) -> list[dict[str, Any]]:
     ``floor_error``, shapes ``(observables, bins)``, NaN where either sample has fewer than
     `response.MINIMUM` showers.
     """
-    units = {c.name: c.unit for c in Dataset(pair.files["reference"]["path"]).spec.conditions}
+    path, names = pair.files["reference"]["path"], list(pair.reference.conditions)
+    units = {c.name: c.unit for c in Dataset(path, conditions=names).spec.conditions}
     n = len(pair.halvings(1, seed)[0])
     found = []
     for name, asked in pair.reference.conditions.items():

@@ -113,7 +113,8 @@ class Work:
         for system in self.suite.system:
             if system.recipe is not None:
                 recipe = self.recipe(system)
-                build_generator(recipe.architecture, recipe.options, spec)
+                asked = Dataset(path, conditions=recipe.data.conditions).spec
+                build_generator(recipe.architecture, recipe.options, asked)
                 continue
             other = (
                 load(system.emulator).spec

@@ -6,6 +6,7 @@ region is read by itself, so that a cube larger than memory can be cut.  To add 
 enter it in `SOURCES`.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,8 @@ from emulators.data.sources.base import Place, Source, Told, stated
 from emulators.errors import InputError
 
 __all__ = ["SOURCES", "Place", "Source", "Told", "open_source", "stated"]
+
+log = logging.getLogger(__name__)
 
 SOURCES: dict[str, ModuleType] = {
     m.NAME: m
@@ -68,6 +71,11 @@ def open_source(path: str | Path, layout: str | None = None, told: Told | None =
         if name not in (*module.USES, *common):
             raise InputError(f"{path}: --{name} is not for source '{module.NAME}'")
     source: Source = module.open_source(path, files, told)
+    if files[0].suffix != ".npy":
+        reader = HDF5Reader(files[0])
+        if left := sorted({*reader.file} - {*source.taken}):
+            log.info("%s: not taken over: %s", path, ", ".join(left))
+        reader.close()
     return source
 
 

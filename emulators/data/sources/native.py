@@ -94,9 +94,10 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         {name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
         beside,
         attributes,
-        ancestors,
-        joined,
-        first.training if alike else {},
+        ancestors=ancestors,
+        joined=joined,
+        training=first.training if alike else {},
+        taken={key, native.CONDITIONS, "simulation", *beside},
     )
 
 
