@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.distances import Measurement
 from emulators.errors import InputError
+from emulators.observables.distances import Measurement
 
 __all__ = ["Ratio", "compare", "measure_difference", "standard_error"]
 
