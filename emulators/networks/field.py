@@ -9,7 +9,6 @@ projection (arXiv:1802.05637).  The critic judges the field by convolutions, and
 spectra (as Psi-GAN's, arXiv:2410.07349) and one-point distributions.
 """
 
-import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, Pair, architecture
+from emulators.networks.corrections import Corrections, target_of
 from emulators.networks.layers import full_precision, mlp
 from emulators.networks.residual import (
     Block,
@@ -33,23 +33,17 @@ from emulators.networks.residual import (
     packed,
     unpacked,
 )
-from emulators.networks.summaries import Summaries, density
+from emulators.networks.summaries import Summaries
 from emulators.starts.gaussian import GaussianStart
 from emulators.starts.lattice import ParticleStart, whole_counts
-from emulators.starts.one_point import OnePoint, evaluated
-from emulators.starts.polynomials import (
-    degree,
-    features,
-    log_mean,
-    n_features,
-    regress,
-)
+from emulators.starts.one_point import OnePoint
+from emulators.starts.polynomials import degree, features, n_features
 from emulators.starts.spectrum import Spectrum
 
 __all__ = ["Field", "FieldCritic", "FieldGenerator"]
 
-CELLS, ROUNDS = 1 << 28, 4  # most cells, and rounds, of the last fit
-TAIL, STRETCH = 2.0, 0.02  # where the tail begins, a normal number, and a trial stretch of it
+CALIBRATED = "calibrated"  # in the state of a generator: whether its last corrections act
+CELLS = 1 << 28  # most cells that these are fitted to
 CHUNK = 1 << 22  # cells worked on at once
 TILE = 1 << 22  # cells that the generator's network works on at once
 
@@ -122,11 +116,6 @@ def _cut(x: Tensor, places: Sequence[Tensor]) -> Tensor:
     return x
 
 
-def _square(x: Tensor) -> Tensor:
-    """Return the mean squares of fields, ``(n, channels)``."""
-    return x.flatten(2).square().mean(2)
-
-
 def _reach(config: Field) -> int:
     """Return how far a cell can act through the generator, in cells: whole largest cells."""
     sizes = [2 ** (level + 1) for level in range(len(config.widths))]
@@ -141,8 +130,6 @@ class FieldGenerator(Generator):
     The latent of a sample is white noise on the grid, margins included: first one field for each
     channel, for large scales, then the noise.  No weight depends on the number of cells.
     """
-
-    calibrated: Tensor
 
     def __init__(self, config: Field, spec: SampleSpec) -> None:
         super().__init__()
@@ -163,10 +150,9 @@ class FieldGenerator(Generator):
         self.start: GaussianStart | ParticleStart = (
             ParticleStart(spec, config.particles) if config.particles else GaussianStart(spec)
         )
-        # the last corrections, of what the trained network leaves over: see `calibrate`
+        # modules of the generator itself: emulator files hold them by these names
         self.filter, self.remap = Spectrum(spec), OnePoint(self.channels, k)
-        self.register_buffer("calibrated", torch.tensor(False))
-        self.corrected = False  # the same, where asking needs no word from the device
+        self.corrections = Corrections(self.filter, self.remap, self.one_point)
         d, ends = len(cells), (True,) * len(cells)
         modulated, scale = n_features(k) - 1, 1 / math.sqrt(2 * len(config.widths) * config.blocks)
 
@@ -174,9 +160,9 @@ class FieldGenerator(Generator):
             return nn.ModuleList(Block(width, ends, modulated, scale) for _ in range(config.blocks))
 
         widths, fine = config.widths, config.fine
-        seen = self.channels + config.noise + self.start.extra
-        into = [seen << d, *widths[:-1]]
-        self.enter = nn.ModuleList(Convolution(a, b, ends) for a, b in zip(into, widths))
+        sources = self.channels + config.noise + self.start.extra
+        inputs = [sources << d, *widths[:-1]]
+        self.enter = nn.ModuleList(Convolution(a, b, ends) for a, b in zip(inputs, widths))
         self.down = nn.ModuleList(blocks(w) for w in widths)
         self.up = nn.ModuleList(blocks(w) for w in widths[:-1])
         self.leave = nn.ModuleList(Convolution(b, a, ends) for a, b in itertools.pairwise(widths))
@@ -185,7 +171,7 @@ class FieldGenerator(Generator):
         self.last = Convolution(widths[0], kept << d, ends, 1.0 if fine else 0.1)
         self.fine: nn.ModuleList | None = None
         if fine:
-            first, second = (seen + kept, fine), (fine, self.channels)
+            first, second = (sources + kept, fine), (fine, self.channels)
             self.fine = nn.ModuleList(
                 [Convolution(*first, ends), Convolution(*second, ends, scale=0.1)]
             )
@@ -194,92 +180,61 @@ class FieldGenerator(Generator):
     def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> str:
         """Fit the one-point distribution, and what the generator starts from."""
         self.one_point.fit(x, c, simulations)
-        power = self.start.fit(
-            x, c, simulations, self.domain, self.one_point.inverse, self._finished
-        )
+        power = self.start.fit(x, c, simulations, self.domain, self.one_point.inverse, self._values)
         values = degree(self.one_point.coefficients[0], c.shape[1])
-        many = len(c) if simulations is None else len(torch.unique(simulations))
+        boxes = len(c) if simulations is None else len(torch.unique(simulations))
         return (
-            f"{many:,} simulations decide polynomials of the conditions of degree {power} for the "
+            f"{boxes:,} simulations decide polynomials of the conditions of degree {power} for the "
             f"power spectrum and {values} for the one-point distribution"
         )
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
-        """Remove what is left of the error of mean power spectrum and one-point distribution.
+        """Fit the last corrections to training samples.
 
-        A filter in ``k`` and a map of values, both polynomials of the conditions, act on the
-        network's Gaussianised field from now on, also where a training goes on from here.  They are
-        fitted to training samples; the spectra compared are those of the `density`.
+        They act from now on, also where a training goes on from here.
         """
         self.eval()
-        target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
-        dense = density(x, self.exponent)
-        mean = dense.mean()  # else it outshines the largest scales
-        dense = dense - mean
-        target.fit(dense, c, simulations)
-        wanted = log_mean(_square(dense), c, simulations)
+        target = target_of(x, c, simulations, self.exponent, self.filter)
         self.one_point.fit(x, c, simulations)  # a trained network does not depend on it
-        fields = max(1, min(self.calibration, CELLS // math.prod(self.domain)) // 2)
-        c = c.repeat(-(-fields // len(c)), 1)[:fields]
-        parts, raw = [], []
-        for p in torch.split(c, max(1, CHUNK // math.prod(self.domain))):
-            z = torch.randn(len(p), self.latent, device=p.device)
+        pairs = max(1, min(self.calibration, CELLS // math.prod(self.domain)) // 2)
+        c = c.repeat(-(-pairs // len(c)), 1)[:pairs]
+        gaussianised, conditions = [], []
+        for asked in torch.split(c, max(1, CHUNK // math.prod(self.domain))):
+            z = torch.randn(len(asked), self.latent, device=asked.device)
             # in pairs: a field that is too dense as a whole, by chance, is met by one too thin
             for latent in (z, -z):
-                raw.append(self.gaussianised(latent, p).bfloat16())
-                parts.append(p)
-        c = torch.cat(parts)
+                gaussianised.append(self.gaussianised(latent, asked).bfloat16())
+                conditions.append(asked)
+        self.corrections.fit(gaussianised, conditions, target, self._inner)
 
-        def made(ys: list[Tensor]) -> Tensor:
-            fields = (self._finished(y, p) for y, p in zip(ys, parts))
-            return torch.cat([density(x, self.exponent) - mean for x in fields])
+    # Whether corrections act is a plain value, since a tensor's would be waited for at every call;
+    # states hold it as one.
+    def _save_to_state_dict(self, state: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(state, prefix, keep_vars)
+        device = self.filter.coefficients.device
+        state[prefix + CALIBRATED] = torch.tensor(self.corrections.fitted, device=device)
 
-        self.filter.log_k.copy_(target.log_k)
-        self.filter.coefficients.zero_()
-        for last in (*[False] * ROUNDS, True):
-            ys = [self.filter.multiplied(y.float(), p)[0] for y, p in zip(raw, parts)]
-            self.remap.fit(torch.cat([self._inner(y) for y in ys]), c)
-            self.calibrated.fill_(True)
-            self.corrected = True
-            if last:
-                break
-            found.fit(made(ys), c, around=target)
-            self.filter.coefficients += 0.7 * (target.coefficients - found.coefficients)
-        for _ in range(2):
-            self._stretch_tail(log_mean(_square(made(ys)), c) - wanted, mean, c)
-
-    def _stretch_tail(self, excess: Tensor, mean: Tensor, c: Tensor) -> None:
-        """Shorten the tail of the densities so far that so much of log mean squares goes.
-
-        Where power is in the rarest cells the map of values, which follows their numbers alone,
-        leaves mean squares off by some per cent; ``excess`` are polynomials of the conditions.
-        """
-        p = c[:256]
-        at = self.one_point.grid(p)
-        weight = torch.exp(-at.square() / 2)
-        logs = []
-        for by in (0.0, STRETCH):
-            values = self.one_point(at - by * (at - TAIL).clamp_min(0), p)
-            values = density(values, self.exponent) - mean
-            logs.append((values.square() * weight).sum(2).log())
-        slope = (logs[0] - logs[1]).double().cpu() / STRETCH
-        design = features(p.double()).cpu()
-        stretch = regress(design, (design @ excess) / slope).to(self.remap.coefficients)
-        beyond = (self.remap.table(p).mean(0) - TAIL).clamp_min(0)
-        self.remap.coefficients -= stretch.T[:, :, None] * beyond[:, None]
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        super()._load_from_state_dict(state, prefix, *rest)
-        self.corrected = bool(state.get(prefix + "calibrated", False))
+    def _load_from_state_dict(
+        self,
+        state: dict[str, Any],
+        prefix: str,
+        metadata: dict[str, Any],
+        strict: bool,
+        missing: list[str],
+        *rest: Any,
+    ) -> None:
+        if prefix + CALIBRATED in state:
+            self.corrections.fitted = bool(state.pop(prefix + CALIBRATED))
+        else:
+            missing.append(prefix + CALIBRATED)
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, *rest)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return fields ``(batch, channels, *cells)``."""
         y = self.gaussianised(z, c)
         with full_precision(z):
-            if self.corrected:
-                y = self.filter.multiplied(y, c)[0]
-            return self._finished(y, c).contiguous()
+            return self._values(self.corrections.filtered(y, c), c).contiguous()
 
     def gaussianised(self, z: Tensor, c: Tensor) -> Tensor:
         """Return the start and what the network adds, ``(batch, channels, *domain)``.
@@ -318,11 +273,9 @@ class FieldGenerator(Generator):
         ]
         return list(itertools.product(*axes))
 
-    def _finished(self, y: Tensor, c: Tensor) -> Tensor:
-        """Map a Gaussianised field to values, through one table of both maps; cut its margins."""
-        at = self.one_point.grid(c)
-        table = self.one_point(self.remap.inverse(at, c) if self.corrected else at, c)
-        return self._inner(evaluated(table, y))
+    def _values(self, y: Tensor, c: Tensor) -> Tensor:
+        """Map a filtered field to values; cut its margins."""
+        return self._inner(self.corrections.values(y, c))
 
     def _inner(self, x: Tensor) -> Tensor:
         """Cut the margins off."""
@@ -330,25 +283,25 @@ class FieldGenerator(Generator):
             x = x.narrow(axis, margin, n - 2 * margin)
         return x
 
-    def added(self, seen: Tensor, c: Tensor) -> Tensor:
-        """Return what the network adds to the start."""
+    def added(self, sources: Tensor, c: Tensor) -> Tensor:
+        """Return what the network adds to the start, from ``sources (batch, channels, *cells)``."""
         e = features(c)[:, 1:]
-        h, passed = packed(seen), []
+        h, skips = packed(sources), []
         for level, (enter, blocks) in enumerate(zip(self.enter, self.down)):
             h = enter(h if level == 0 else halved(h))
             for block in cast(nn.ModuleList, blocks):
                 h = block(h, e)
-            passed.append(h)
-        h = passed.pop()
+            skips.append(h)
+        h = skips.pop()
         for level in reversed(range(len(self.up))):
             h = self.leave[level](activation(h))
-            h = F.interpolate(h, scale_factor=2.0, mode="nearest") + passed[level]
+            h = F.interpolate(h, scale_factor=2.0, mode="nearest") + skips[level]
             for block in cast(nn.ModuleList, self.up[level]):
                 h = block(h, e)
         r = unpacked(self.last(activation(h)))
         if self.fine is None:
             return r
-        h = self.fine[0](ordered(torch.cat([r, seen.to(r.dtype)], 1)))
+        h = self.fine[0](ordered(torch.cat([r, sources.to(r.dtype)], 1)))
         return cast(Tensor, self.fine[1](activation(h)))
 
 
@@ -373,8 +326,8 @@ class FieldCritic(Critic):
         f = n_features(k)
         self.summaries = Summaries(channels, self.cells, self.periodic, k, self.whole)
         widths, scale = config.critic_widths, 1 / math.sqrt(len(config.critic_widths))
-        into = [channels << d, *widths[:-1]]
-        self.enter = nn.ModuleList(Convolution(a, b, self.periodic) for a, b in zip(into, widths))
+        inputs = [channels << d, *widths[:-1]]
+        self.enter = nn.ModuleList(Convolution(a, b, self.periodic) for a, b in zip(inputs, widths))
         self.blocks = nn.ModuleList(Block(w, self.periodic, f - 1, scale) for w in widths)
         self.judge = nn.Linear(widths[-1], 1)
         self.project = nn.Linear(f - 1, widths[-1], bias=False) if f > 1 else None
@@ -386,12 +339,12 @@ class FieldCritic(Critic):
     def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit the summaries' thresholds, and their mean and width at each condition."""
         self.summaries.exponent = self.exponent
-        self.summaries.fit(self._seen(x), c, simulations)
+        self.summaries.fit(self._rounded(x), c, simulations)
 
     def views(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
         """Return the field, and the pulls of its summaries: ``sign(p) log(1 + |p|)``."""
         with full_precision(x):
-            x = self._seen(x)
+            x = self._rounded(x)
             pulls = self.summaries(x.float(), c.float())
             return x, pulls.sign() * pulls.abs().log1p()
 
@@ -409,8 +362,8 @@ class FieldCritic(Critic):
         summary = self.summary(torch.cat([pulls, e], 1))
         return torch.cat([texture.float(), summary.float()], 1)
 
-    def _seen(self, x: Tensor) -> Tensor:
-        """Return what is judged: of particles whole counts, whose gradient is that of ``x``."""
+    def _rounded(self, x: Tensor) -> Tensor:
+        """Return whole counts where particles are judged; their gradient is that of ``x``."""
         if not self.whole:
             return x
         return x + (whole_counts(x).log1p_() - x.detach())

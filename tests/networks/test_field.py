@@ -1,5 +1,6 @@
 """The default pair for density fields."""
 
+import copy
 import dataclasses
 import itertools
 import math
@@ -160,8 +161,9 @@ def test_corrections_act_in_a_training_that_goes_on_from_them():
     spec = spec_of(32, 32)
     before, _, c = trained(spec, calibrated=True)
     after, _ = build_networks("field", SMALL, spec, 1)
-    assert not after.corrected
+    assert not after.corrections.fitted
     after.load_state_dict(before.state_dict())
+    assert after.corrections.fitted
     z = latents(before, 3).requires_grad_()
     expected, made = before(z, c[:3]), after.train()(z, c[:3])
     torch.testing.assert_close(made, expected)
@@ -172,6 +174,19 @@ def test_corrections_act_in_a_training_that_goes_on_from_them():
         weight += 1e-3 * direction
         moved = after(z, c[:3]).double().sum() - made.double().sum()
     assert moved.item() == pytest.approx(1e-3 * (slope * direction).sum().item(), rel=0.05)
+
+
+def test_a_state_says_whether_corrections_act():
+    before, _, _ = trained(spec_of(16, 16))
+    state = before.state_dict()
+    assert state["calibrated"].dtype == torch.bool
+    assert not state["calibrated"]
+    after, _ = build_networks("field", SMALL, spec_of(16, 16), 1)
+    after.load_state_dict({**state, "calibrated": torch.tensor(True)})
+    assert copy.deepcopy(after).state_dict()["calibrated"]
+    del state["calibrated"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*calibrated"):
+        after.load_state_dict(state)
 
 
 @pytest.mark.parametrize("samples", [7, 100])
