@@ -51,6 +51,11 @@ class World:
             values /= self.size
         return values
 
+    def part(self, numbers: Tensor) -> Tensor:
+        """Return this process's rows of numbers that were drawn for the batch of all of them."""
+        rows = len(numbers) // self.size
+        return numbers[self.rank * rows : (self.rank + 1) * rows]
+
     def share(self, modules: Iterable[nn.Module]) -> None:
         """Give every process the weights and buffers of the first one."""
         if self.size > 1:

@@ -17,7 +17,8 @@ from emulators.training.monitor import Measure
 from emulators.training.recipe import Recipe, recipe_from
 from emulators.training.record import device_name, duration, steps_in_words
 from emulators.training.run import Run
-from emulators.training.trainer import Trainer, TrainingDiverged
+from emulators.training.tally import TrainingDiverged
+from emulators.training.trainer import Trainer
 
 __all__ = ["TrainingDiverged", "dry_run", "resume", "train"]
 
@@ -91,10 +92,10 @@ def resume(
     _require_same(recipe_from(begun), recipe)
     with _world(recipe) as world, contextlib.closing(Trainer(recipe, world)) as trainer:
         last = checkpoint.load(run / "checkpoints" / "last.pt", world.device)
-        if last["data_sha256"] != trainer.dataset.sha256:
+        if last["data_sha256"] != trainer.reference.dataset.sha256:
             raise InputError(
                 f"{recipe.data.path}: not the file that this run began with: its SHA-256 is "
-                f"{trainer.dataset.sha256}, it was {last['data_sha256']}"
+                f"{trainer.reference.dataset.sha256}, it was {last['data_sha256']}"
             )
         trainer.load(last)
         return Run(trainer, run, measure).go(progress)
@@ -133,14 +134,14 @@ def _world(recipe: Recipe) -> Iterator[World]:
 def dry_run(recipe: Recipe, steps: int = 20) -> str:
     """Return what a training would do: recipe, sizes, a few timed steps, the time it would take."""
     trainer = Trainer(recipe, World(0, 1, choose_device(recipe.training.device)))
-    recipe, splits = trainer.recipe, trainer.rows
+    recipe, splits = trainer.recipe, trainer.reference.rows
     for _ in range(3):
         trainer.step()
-    trainer.healthy()  # waits for the device
+    trainer.tally.healthy()  # waits for the device
     start = time.perf_counter()
     for _ in range(steps):
         trainer.step()
-    healthy = trainer.healthy()
+    healthy = trainer.tally.healthy()
     trainer.close()
     rate = steps * trainer.step_samples / (time.perf_counter() - start)
     table = recipe.training

@@ -37,6 +37,7 @@ ORIGIN = ("title", "generator", "physics_list", "licence", "citation", "acknowle
 def card(trainer: Trainer) -> dict[str, Any]:
     """Return where the emulator comes from; plain values, no paths of this machine."""
     recipe, data = trainer.recipe, trainer.recipe.data
+    dataset, rows = trainer.reference.dataset, trainer.reference.rows
     plain = recipe.to_mapping()
     plain["data"]["path"] = Path(data.path).name
     plain["training"]["start"] = Path(recipe.training.start).name
@@ -44,16 +45,16 @@ def card(trainer: Trainer) -> dict[str, Any]:
         "recipe": plain,
         "seed": recipe.training.seed,
         "data_file": Path(data.path).name,
-        "data_sha256": trainer.dataset.sha256,
+        "data_sha256": dataset.sha256,
         "split": {
             "validation": data.validation,
             "test": data.test,
             "seed": data.split_seed,
-            "rows": {name: len(rows) for name, rows in trainer.rows.items()},
+            "rows": {name: len(part) for name, part in rows.items()},
         },
         "versions": versions(),
-        **training_record(trainer.dataset, trainer.rows, trainer.start_card),
-        "trained_on": {k: str(v) for k, v in trainer.dataset.attributes.items() if k in ORIGIN},
+        **training_record(dataset, rows, trainer.start_card),
+        "trained_on": {k: str(v) for k, v in dataset.attributes.items() if k in ORIGIN},
     }
 
 

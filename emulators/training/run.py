@@ -34,7 +34,8 @@ from emulators.training.record import (
     step_of,
     steps_in_words,
 )
-from emulators.training.trainer import Trainer, TrainingDiverged
+from emulators.training.tally import TrainingDiverged
+from emulators.training.trainer import Trainer
 
 __all__ = ["Run"]
 
@@ -57,12 +58,12 @@ class Run:
         self.log: TextIO | None = None
 
     def _monitor(self, measure: Measure | None) -> Monitor | None:
-        rows, data = self.trainer.rows["validation"], self.recipe.data
+        rows, data = self.trainer.reference.rows["validation"], self.recipe.data
         if measure is None or len(rows) < 4:
             return None
         n = min(len(rows), self.recipe.monitor.samples)
         chosen = np.sort(stream(data.split_seed, "monitor").choice(rows, n, replace=False))
-        return Monitor(self.trainer.dataset.take(chosen), self.trainer.spec, measure)
+        return Monitor(self.trainer.reference.dataset.take(chosen), self.trainer.spec, measure)
 
     def say(self, text: str) -> None:
         """Log a line, to whoever listens and to the run's own log."""
@@ -172,7 +173,7 @@ class Run:
         checkpoint.write_text(path, "".join(f"{line}\n" for line in kept))
 
     def _announce(self) -> None:
-        trainer, rows = self.trainer, self.trainer.rows
+        trainer, rows = self.trainer, self.trainer.reference.rows
         self.say(
             f"{self.recipe.architecture} on {Path(self.recipe.data.path).name}: "
             + ", ".join(f"{len(r):,} {name}" for name, r in rows.items())
@@ -202,7 +203,7 @@ class Run:
                 f"showers are mirrored along {' and '.join(axes)}, {', '.join(fixed)} not: leave "
                 "mirror out where a mirrored shower has another one"
             )
-        numbers, rest = trainer.dataset.unused
+        numbers, rest = trainer.reference.dataset.unused
         if numbers:
             taken = "in the file, not used as conditions; data.conditions takes them"
             self.say(f"{', '.join(numbers)}: {taken}")
@@ -234,19 +235,20 @@ class Run:
 
     def _check(self) -> None:
         """Raise TrainingDiverged on every process where one of them sees a reason."""
-        (bad,) = self.world.agree(float(not self.trainer.healthy()))
+        (bad,) = self.world.agree(float(not self.trainer.tally.healthy()))
         if bad:
             last = self.folder / "checkpoints" / "last.pt"
             kept = f"the last good state is {last}" if last.exists() else "there is no good state"
+            losses = self.trainer.tally.take_means(self.world)
             text = (
-                f"diverged before {self._where()}: {pairs(self.trainer.take_averages())}; {kept}; "
+                f"diverged before {self._where()}: {pairs(losses)}; {kept}; "
                 "lower the learning rates or strengthen the critic's penalty"
             )
             self.say(text)
             raise TrainingDiverged(text)
 
     def _log_losses(self) -> None:
-        self.losses = self.trainer.take_averages()
+        self.losses = self.trainer.tally.take_means(self.world)
         rates = {
             f"learning_rate_{name}": float(o.param_groups[0]["lr"])
             for name, o in self.trainer.optimisers.items()
@@ -291,23 +293,23 @@ class Run:
         if not self.chief:
             return
         emulator = self._emulator()
-        found, generated = self.monitor(emulator)
-        self._write(found)
-        self.losses |= found
+        distances, generated = self.monitor(emulator)
+        self._write(distances)
+        self.losses |= distances
         if self.recipe.monitor.previews:
             path = self.folder / "previews" / f"{trainer.samples:012d}.png"
             preview(generated, self.monitor.reference, trainer.spec, path)
-        first = next(iter(found))
+        first = next(iter(distances))
         best = trainer.best["found"][first] if trainer.best else math.inf
-        if self._judges(found) and not found[first] >= best:
-            trainer.best = {"samples": trainer.samples, "found": found}
-            emulator.card["validation"] = {"samples": len(generated), **found}
+        if self._judges(distances) and not distances[first] >= best:
+            trainer.best = {"samples": trainer.samples, "found": distances}
+            emulator.card["validation"] = {"samples": len(generated), **distances}
             emulator.save(self.folder / "emulator.pt")
             self._save("best.pt")
 
-    def _judges(self, found: dict[str, float]) -> bool:
+    def _judges(self, distances: dict[str, float]) -> bool:
         """Whether the number that decides is one: infinity and NaN choose no state."""
-        return math.isfinite(next(iter(found.values()), 0.0))
+        return math.isfinite(next(iter(distances.values()), 0.0))
 
     def _checkpoint(self) -> None:
         trainer = self.trainer
@@ -361,13 +363,13 @@ def _stop_requests() -> Iterator[list[int]]:
 
     def ask(number: int, frame: object) -> None:
         asked.append(number)
-        for known, handler in before.items():
-            signal.signal(known, handler)
+        for request, handler in before.items():
+            signal.signal(request, handler)
 
-    for known in before:
-        signal.signal(known, ask)
+    for request in before:
+        signal.signal(request, ask)
     try:
         yield asked
     finally:
-        for known, handler in before.items():
-            signal.signal(known, handler)
+        for request, handler in before.items():
+            signal.signal(request, handler)

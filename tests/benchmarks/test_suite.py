@@ -33,7 +33,8 @@ from emulators.errors import InputError
 from emulators.observables.distances import measure, quantile_edges, separation_power
 from emulators.simulators.toy_shower import ToyShower
 from emulators.training import loop
-from emulators.training.trainer import Trainer, TrainingDiverged
+from emulators.training.tally import TrainingDiverged
+from emulators.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 

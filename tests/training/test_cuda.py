@@ -37,6 +37,20 @@ def test_a_training_on_cuda_makes_an_emulator_for_every_device(kind, graphs, req
     assert found.sum() == pytest.approx(expected.sum(), rel=0.05)
 
 
+def test_a_transform_with_fitted_numbers_ends_on_cuda(field_file, tmp_path):
+    """Last corrections see the samples through a transform that is on the device."""
+    recipe = recipe_from(
+        {
+            "data": {"path": str(field_file), "validation": 0.25, "test": 0.25},
+            "network": {"name": "field", "widths": [4], "critic_widths": [4], "calibration": 16},
+            "transform": {"steps": [{"name": "standardise"}]},
+            "training": {"batch_size": 8, "samples": 32, "log_samples": 16},
+        }
+    )
+    emulator = load(train(recipe, tmp_path / "run"), "cpu")
+    assert emulator.generator.corrections.fitted
+
+
 def test_recorded_updates_do_what_the_others_do(field_file):
     weights = []
     for graphs in (False, True):
@@ -58,7 +72,7 @@ def test_recorded_updates_do_what_the_others_do(field_file):
         start = [p.detach().clone() for p in trainer.generator.parameters()]
         for _ in range(20):
             trainer.step()
-        assert trainer.healthy()
+        assert trainer.tally.healthy()
         moved = [p.detach() - s for p, s in zip(trainer.generator.parameters(), start)]
         weights.append(torch.cat([m.flatten() for m in moved]))
         trainer.close()
