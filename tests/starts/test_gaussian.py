@@ -58,7 +58,7 @@ def test_few_fields_do_not_decide_how_much_follows_a_condition():
     few.fit(fields[:40], c[:40])
     assert few.coefficients[0, 1].abs().max() > 0  # linear: 16 fields a term
     assert not few.coefficients[0, 2:].any()
-    around.fit(2 * fields[:40], c[:40], whole)  # four times the power, at every condition
+    around.fit(2 * fields[:40], c[:40], around=whole)  # four times the power, at every condition
     difference = around.coefficients - whole.coefficients
     assert not difference[0, 2:].any()
     assert difference[0, 0, 1:].mean() == pytest.approx(math.log(4), abs=0.05)
