@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from emulators.benchmarks.field_report.verdict import furthest
 from emulators.benchmarks.speed.tables import throughput_parts
 from emulators.benchmarks.tables import (
     HEADINGS,
@@ -51,7 +52,13 @@ def _channel(entry: Mapping[str, Any]) -> list[list[str]]:
             for kind in ("largest", "mean"):
                 m = found[kind]
                 what = f"{curve['label']}{words[part]}: {kind} deviation, %"
-                rows.append([what, *_percents(m), f"{n}, {found['bins']} bins"])
+                of = f"{m['n']:,}" if "n" in m else n
+                rows.append([what, *_percents(m), f"{of}, {found['bins']} bins"])
+            if "signed" in found:
+                what = f"{curve['label']}{words[part]}: mean with its sign, %"
+                rows.append([what, *_percents(found["signed"]), f"{n}, {found['bins']} bins"])
+        if curve["name"] == "power":
+            rows += _worst_group(entry["conditional"])
     difference = entry["correlations"]["difference"]
     keys = ("value", "error", "floor", "floor_error")
     rows.append(
@@ -86,6 +93,17 @@ def _channel(entry: Mapping[str, Any]) -> list[list[str]]:
             what = f"largest correlation of large scales with {of}"
             rows.append([what, f"{pair['largest']:.3f}", "", floor, "", n])
     return rows
+
+
+def _worst_group(conditional: Mapping[str, Any] | None) -> list[list[str]]:
+    """Return the row of the group of conditions that is furthest off, if any was compared."""
+    groups = [g for g in (conditional or {"groups": []})["groups"] if "signed" in g]
+    if not groups:
+        return []
+    group = furthest(groups)
+    what = f"P(k), the worst of {len(groups)} groups ({group['group']}): mean with its sign, %"
+    n = "{:,}, {:,} simulations".format(*group["simulations"])
+    return [[what, *_percents(group["signed"]), n]]
 
 
 def _percents(m: Mapping[str, float]) -> list[str]:
