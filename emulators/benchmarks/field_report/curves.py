@@ -240,7 +240,7 @@ def summarise(
 def mean_deviation(
     rows: tuple[Array, Array], kept: npt.NDArray[np.bool_], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the mean of ``ratio - 1`` over bins, with its sign: one number, as bins are correlated.
+    """Return the mean of ``ratio - 1`` over bins, which are correlated: one number, with its sign.
 
     Each field is given the mean over bins of its statistic, in units of the reference's mean; those
     are compared like any other statistic.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from emulators.benchmarks.seen import copies_in_words
 
-__all__ = ["FieldThresholds", "furthest", "judge_bins", "judge_fields"]
+__all__ = ["FieldThresholds", "furthest", "judge_bins", "judge_fields", "judge_groups"]
 
 Line = dict[str, str]
 
@@ -89,7 +89,7 @@ def _channel(entry: Mapping[str, Any], t: FieldThresholds) -> list[Line]:
         if name in curves:
             lines.append(curve(name, what, limit, where))
     if found := entry["conditional"]:
-        lines.append(_groups(found, t.conditions, at_k))
+        lines.append(judge_groups(found, t.conditions, at_k))
         lines += [
             judge_bins(f"response to {r['condition']}", r | {"x": found["k"]}, r, t.response, at_k)
             for r in found["response"]
@@ -162,8 +162,8 @@ def judge_bins(
     mean = summary.get("mean") if summary else None
     if mean and mean["value"] - math.hypot(mean["floor"], limit) > CLEAR * _doubt(mean):
         text += (
-            f": bins deviate by {_percent(mean['value'])} ± {_percent(mean['error'])}, those of two "
-            f"halves of the reference by {_percent(mean['floor'])}."
+            f": bins deviate by {_percent(mean['value'])} ± {_percent(mean['error'])}, those of "
+            f"two halves of the reference by {_percent(mean['floor'])}."
         )
         return _line("poor", what, text)
     if doubt > limit:
@@ -231,7 +231,7 @@ def _matrix(found: Mapping[str, float], limit: float) -> Line:
     return _line("unclear", what, f"{text}: this n is too small to tell.")
 
 
-def _groups(found: Mapping[str, Any], limit: float, at_k: str) -> Line:
+def judge_groups(found: Mapping[str, Any], limit: float, at_k: str) -> Line:
     """Judge each group of about equal conditions by itself; the worst speaks for all."""
     what = "P(k) at equal conditions"
     groups = [g for g in found["groups"] if "signed" in g]
