@@ -92,7 +92,11 @@ def html(record: Mapping[str, Any]) -> str:
             "Headline figures",
             table(HEADINGS, headline(record)) + notes(f"{NOTE}\n{_WORDS}"),
         ),
-        ("diagnosis", "Diagnosis", folded(diagnosis_part(record))),
+        *(
+            [("diagnosis", "Diagnosis", folded(diagnosis_part(record)))]
+            if record["diagnosis"]
+            else []
+        ),
         (
             "response",
             "Energy response",

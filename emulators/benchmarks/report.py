@@ -50,6 +50,7 @@ from emulators.benchmarks.joint.critic import measure_critic
 from emulators.benchmarks.measured_features import measure_features
 from emulators.benchmarks.page import html
 from emulators.benchmarks.pair import Pair, load_pair
+from emulators.benchmarks.records import completed
 from emulators.benchmarks.speed.throughput import machine
 from emulators.benchmarks.speed.timing import measure_speed, plan_simulation, untimed
 from emulators.benchmarks.tables import summary
@@ -62,7 +63,7 @@ from emulators.loading import load
 from emulators.observables.showers import CELL_THRESHOLD
 from emulators.progress import showing, tracked
 
-__all__ = ["benchmark"]
+__all__ = ["benchmark", "draw"]
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ def benchmark(
         record = _plain(record)
         record["verdict"] = kind.judge(record, kind.thresholds)
         record["seconds"] = round(time.perf_counter() - began, 1)
-        _write(record, output, kind)
+        _write(record, output)
         bar.update(bar.total - bar.n)
     return record
 
@@ -335,15 +336,26 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _write(record: dict[str, Any], output: Path, kind: _Kind) -> None:
+def draw(record: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the report as Markdown and as one HTML page, also of a record of an earlier version.
+
+    What that did not measure is left out.
+    """
+    whole = completed(record)
+    kind = KINDS[whole["kind"]]
+    return kind.markdown(whole), kind.html(whole)
+
+
+def _write(record: dict[str, Any], output: Path) -> None:
     """Write the three files beside the folder, and put them into it when all are whole."""
     part = output.absolute().with_name(output.absolute().name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         (part / "report.json").write_text(json.dumps(record, indent=1) + "\n")
-        (part / "report.md").write_text(kind.markdown(record))
-        (part / "report.html").write_text(kind.html(record))
+        markdown, page = draw(record)
+        (part / "report.md").write_text(markdown)
+        (part / "report.html").write_text(page)
         output.mkdir(exist_ok=True)
         for file in sorted(part.iterdir()):
             file.replace(output / file.name)

@@ -68,7 +68,7 @@ def headline(record: Mapping[str, Any]) -> list[list[str]]:
         found = [
             (o["distances"][key], o["reference"]["std"] if key == "wasserstein" else 1.0)
             for o in record["observables"]
-            if key != "wasserstein" or o["reference"]["std"]
+            if key in o["distances"] and (key != "wasserstein" or o["reference"]["std"])
         ]
         if found:
             means = [
@@ -86,7 +86,9 @@ def feature_rows(record: Mapping[str, Any]) -> list[list[str]]:
     """
     rows = []
     for name in ("fpd", "kpd", "precision", "recall", "density", "coverage"):
-        m = record["features"][name]
+        m = record["features"].get(name)
+        if m is None:
+            continue
         physics = name in ("fpd", "kpd")
         numbers = [
             (1e3 if physics else 1) * m[k] for k in ("value", "error", "floor", "floor_error")
@@ -130,9 +132,10 @@ def observable_rows(record: Mapping[str, Any]) -> list[list[str]]:
         row = [o["name"], o["unit"] or "1"]
         row += [with_error(o[k]["mean"], o[k]["std"]) for k in ("reference", "generated")]
         for key in ("separation_power", "wasserstein", "kolmogorov_smirnov", "chi_squared"):
-            m = o["distances"][key]
-            row += [with_error(m["value"], m["error"]), short(m["floor"])]
-        rows.append([*row, f"{o['chi_squared_test']['p_value']:.2g}"])
+            m = o["distances"].get(key)
+            row += [with_error(m["value"], m["error"]), short(m["floor"])] if m else ["", ""]
+        test = o.get("chi_squared_test")
+        rows.append([*row, f"{test['p_value']:.2g}" if test else ""])
     return rows
 
 
@@ -222,11 +225,12 @@ def shower_facts(record: Mapping[str, Any]) -> list[list[str]]:
         if paired
         else f"drawn separately; Kolmogorov-Smirnov p = {record['energies']['p_value']:.2g}"
     )
-    critic = record["critic"]
-    words = f"{critic['network']}; sha256 of its weights {critic['sha256']}"
-    if small := critic["frechet_distance"]["too_small"]:
-        words = f"not trained: n = {small}"
-    own = [["incident energies", energies], ["geometry", record["geometry"]], ["critic", words]]
+    own = [["incident energies", energies], ["geometry", record["geometry"]]]
+    if critic := record["critic"]:
+        words = f"{critic['network']}; sha256 of its weights {critic['sha256']}"
+        if small := critic["frechet_distance"]["too_small"]:
+            words = f"not trained: n = {small}"
+        own.append(["critic", words])
     return facts(record, own)
 
 
@@ -266,6 +270,11 @@ def facts(record: Mapping[str, Any], own: Sequence[list[str]]) -> list[list[str]
             f"threads, accelerator {machine['accelerator'] or 'none'}, {machine['system']}",
         ],
         ["versions", ", ".join(f"{k} {v}" for k, v in record["versions"].items())],
+        [
+            "record",
+            f"written by emulators {record['versions']['emulators']}, format version "
+            f"{record['format_version']}",
+        ],
         ["command", record["command"]],
         ["made", f"{record['created']}, in {record['seconds']:.0f} s"],
     ]
@@ -303,7 +312,7 @@ def markdown(record: Mapping[str, Any], own: Sequence[Part] = ()) -> str:
         record,
         [
             ("Headline figures", HEADINGS, headline(record), NOTE),
-            diagnosis_part(record),
+            *([diagnosis_part(record)] if record["diagnosis"] else []),
             *own,
             *throughput_parts(record),
             ("Observables", OBSERVABLE_HEADINGS, observable_rows(record), OBSERVABLE_NOTE),

@@ -4,6 +4,7 @@ Fields cut from one simulation share its large scales: they are drawn, and halve
 ``groups`` says which simulation each field is from; without it each field is its own.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from emulators.errors import InputError
 from emulators.observables.distances import Measurement
 
-__all__ = ["Ratio", "compare", "measure_difference", "standard_error"]
+__all__ = ["Ratio", "compare", "measure_difference", "same_n", "standard_error"]
 
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[Any] | None
@@ -32,9 +33,10 @@ class Ratio:
         Mean of the generated over mean of the reference, and its standard deviation over bootstrap
         resamplings of the simulations of both.
     floor, floor_error
-        Mean and standard deviation of ``|ratio - 1|`` between two halves of the reference, over
-        random halvings: at half the number of simulations, so up to twice what ``|ratio - 1|`` is
-        without any difference.
+        What ``|ratio - 1|`` is without any difference, at the n of the ratio: the mean of ``|ratio
+        - 1|`` between two halves of the reference over random halvings, brought from the number of
+        simulations of the halves to that of the samples (`same_n`); and the standard error of that
+        mean.
     generated, generated_error, reference, reference_error
         The means, and their standard errors.
     n
@@ -87,6 +89,27 @@ class _Sums:
         return np.argsort(rng.random((halvings, n)), 1) < n // 2
 
 
+def same_n(
+    generated: tuple[int, int], reference: tuple[int, int], halves: tuple[int, int]
+) -> float:
+    """Return what brings a difference of means of two halves to the n of two whole samples.
+
+    The mean of S simulations scatters by ``sqrt(1 / S)``, so a difference of two means by
+    ``sqrt(1 / S_generated + 1 / S_reference)``, and that of halves by ``sqrt(2 / m)``.  Generated
+    fields that are each their own count as simulations of as many fields as the reference's.
+
+    Parameters
+    ----------
+    generated, reference
+        Fields, and simulations, of each sample.
+    halves
+        Simulations of the first and of the second half.
+    """
+    simulations = min(generated[1], generated[0] * reference[1] / reference[0])
+    whole = 1 / simulations + 1 / reference[1]
+    return math.sqrt(whole / (1 / halves[0] + 1 / halves[1]))
+
+
 def standard_error(
     values: npt.NDArray[Any],
     rng: np.random.Generator,
@@ -121,7 +144,7 @@ def compare(
 
     Returns
     -------
-    A `Ratio`; NaN in bins where the reference has mean 0.
+    A `Ratio`, value and floor at one n; NaN in bins where the reference has mean 0.
 
     Raises
     ------
@@ -134,18 +157,22 @@ def compare(
     means = [s.mean(np.ones(len(s.size))) for s in (gen, ref)]
     first = ref.halves(rng, halvings)
     floors = np.abs(_ratio(ref.mean(first), ref.mean(~first)) - 1)
+    n = (len(generated), len(reference))
+    simulations = (len(gen.size), len(ref.size))
+    half = simulations[1] // 2
+    scale = same_n((n[0], simulations[0]), (n[1], simulations[1]), (half, simulations[1] - half))
     # a resampling may miss all that a rare bin holds: its ratio is not one of the distribution
     return Ratio(
         ratio=_ratio(*means),
         error=_spread(_ratio(*drawn)),
-        floor=floors.mean(0),
-        floor_error=floors.std(0),
+        floor=scale * floors.mean(0),
+        floor_error=scale * floors.std(0) / math.sqrt(halvings),
         generated=means[0],
         generated_error=drawn[0].std(0),
         reference=means[1],
         reference_error=drawn[1].std(0),
-        n=(len(generated), len(reference)),
-        simulations=(len(gen.size), len(ref.size)),
+        n=n,
+        simulations=simulations,
     )
 
 
@@ -190,6 +217,13 @@ def measure_difference(
     resamplings
         Of the bootstrap.  A resampling holds simulations twice and differs more than a new sample
         does: only the spread of its values is used.
+
+    Returns
+    -------
+    ``error`` is that of the value, a mean over halvings that uses all simulations: the spread of
+    resamplings of m simulations times ``sqrt(m (1 / S_generated + 1 / S_reference) / 2)``, which is
+    what value less floor scatters by between samples of one law.  ``floor_error`` is the standard
+    error of the mean over halvings, ``n`` the number of fields in a half.
     """
     gen = _Sums(generated, groups[0], "generated")
     ref = _Sums(reference, groups[1], "reference")
@@ -216,10 +250,11 @@ def measure_difference(
         )
         for _ in range(resamplings)
     ]
+    whole = n * (1 / len(gen.size) + 1 / len(ref.size)) / 2
     return Measurement(
         value=float(np.mean(values)),
-        error=float(np.std(spread)),
+        error=float(np.std(spread)) * math.sqrt(whole),
         floor=float(np.mean(floors)),
-        floor_error=float(np.std(floors)),
+        floor_error=float(np.std(floors)) / math.sqrt(halvings),
         n=len(first),
     )

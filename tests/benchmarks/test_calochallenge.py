@@ -347,6 +347,26 @@ def test_voxels_of_the_neighbourhoods_are_logarithms(files, quick, monkeypatch):
     np.testing.assert_allclose(np.unique(first[first < -0.5]), [-1], rtol=1e-6)
 
 
+def test_distances_are_of_the_files_in_their_order(files, monkeypatch):
+    reference, generated, samples = files["1-photons"]
+    challenge, asked = CHALLENGES["calochallenge-1-photons"], []
+    for name in ("fpd_of", "kpd_of"):
+        figures = dict.fromkeys((name[:3], "recipe_error"), 0.0)
+        monkeypatch.setattr(
+            calochallenge, name, lambda a, b, *_, f=figures: asked.append((a, b)) or f
+        )
+    monkeypatch.setattr(calochallenge, "_prdc", lambda *_: {})
+    monkeypatch.setattr(calochallenge, "measure_features", lambda *_: {})
+    pair = load_pair(generated, reference, None, 0)
+    settings = {"preset": "calochallenge-1-photons", "seed": 0, "classifier_seeds": 1}
+    calochallenge.measure_challenge(pair, settings, False, lambda: None)
+    for shown in (asked[0], asked[1]):  # then those of halves, for the floors
+        for rows, (energy, voxels) in zip(shown, samples, strict=True):
+            kept = np.where(voxels < challenge.threshold, 0, voxels).sum(1)
+            np.testing.assert_allclose(rows[:, 0], np.log10(energy), rtol=1e-6)
+            assert np.isclose(rows, np.log10(kept + 1e-8)[:, None], rtol=1e-5).all(0).any()
+
+
 def test_images_are_shown_where_layers_are_alike(files, quick, monkeypatch):
     reference, generated, _ = files["2"]
     asked = []

@@ -13,8 +13,10 @@ from emulators.benchmarks.field_report import copies
 from emulators.benchmarks.field_report import page as field_page
 from emulators.benchmarks.field_report import plots as field_plots
 from emulators.benchmarks.field_report.conditional import Levelling, condition_groups, response
+from emulators.benchmarks.field_report.curves import mean_deviation, summarise
 from emulators.benchmarks.field_report.pair import load_fields
 from emulators.benchmarks.field_report.tables import markdown
+from emulators.benchmarks.field_report.verdict import judge_bins, judge_groups
 from emulators.benchmarks.report import benchmark
 from emulators.data.convert import split
 from emulators.data.dataset import Dataset, split_rows
@@ -22,6 +24,7 @@ from emulators.data.hdf5 import HDF5Writer, content_hash
 from emulators.data.spec import Column, Condition, Grid, Samples, SampleSpec
 from emulators.errors import InputError
 from emulators.observables.closest import aligned, closest, large_scales
+from emulators.observables.resampling import compare
 
 SIDE, LENGTH = 32, 100.0
 SIMULATIONS, EACH = 300, 4
@@ -205,6 +208,83 @@ def test_a_dead_generator_is_measured(law, reference, tmp_path):
     assert lines["P(k) to half of Nyquist"]["status"] == "poor"
 
 
+def spectra(draw, boxes=40, level=1.0):
+    """P(k) of four maps a box in twelve bins: scatter of boxes that bins share, and of maps."""
+    shared = draw.normal(0, 0.1, (boxes, 1)) + draw.normal(0, 0.1, (boxes, 12))
+    return level * (10 + 10 * shared.repeat(4, 0) + draw.normal(0, 1, (4 * boxes, 12)))
+
+
+def line_of(seed, level=1.0, limit=0.02, boxes=40, deviations=()):
+    """Return the line of a curve, and its summary; ``deviations`` bin by bin."""
+    draw = np.random.default_rng(seed)
+    rows = spectra(draw, boxes, level), spectra(draw, boxes)
+    if len(deviations):
+        rows = rows[0] * (1 + np.array(deviations)), rows[1]
+    groups = np.arange(4 * boxes) // 4
+    options = {"rng": draw, "groups": (groups, groups), "resamplings": 50, "halvings": 20}
+    found, kept = compare(*rows, **options), np.ones(12, bool)
+    summary = summarise(found, kept, rows, options, options)
+    curve = dataclasses.asdict(found) | {"x": np.arange(12), "judged": kept}
+    return judge_bins("P(k)", curve, summary, limit, "k = {:.3g}"), summary
+
+
+def test_a_perfect_emulator_is_at_its_floor_and_never_fails():
+    lines, summaries = zip(*(line_of(seed) for seed in range(40)))
+    assert "poor" not in {line["status"] for line in lines}
+    for kind in ("mean", "largest"):
+        ratios = [s[kind]["value"] / s[kind]["floor"] for s in summaries]
+        assert np.mean(ratios) == pytest.approx(1, abs=0.1)
+    signed = [s["signed"] for s in summaries]
+    ratio = np.mean([abs(s["value"]) for s in signed]) / np.mean([s["floor"] for s in signed])
+    assert ratio == pytest.approx(1, abs=0.2)  # of forty sizes of one normal number: 0.12
+    pulls = [s["value"] / s["error"] for s in signed]
+    assert np.std(pulls) == pytest.approx(1, abs=0.25)
+
+
+def test_a_shift_of_five_floors_is_seen():
+    floor = np.mean([line_of(seed)[1]["signed"]["floor"] for seed in range(5)])
+    for seed in range(10):
+        line, summary = line_of(seed, 1 + 5 * floor, limit=1e-3)
+        assert summary["signed"]["value"] > 2 * summary["signed"]["error"]
+        assert line["status"] != "good"
+        assert line_of(seed, 1 + 12 * floor, limit=1e-3)[0]["status"] == "poor"
+
+
+def test_a_curve_is_good_by_its_mean_if_this_n_can_tell():
+    assert line_of(0, limit=0.1)[0]["status"] == "good"
+    few = line_of(0, limit=0.005, boxes=8)[0]
+    assert few["status"] == "unclear"
+    assert "cannot tell 0.5 %" in few["text"]
+    # each bin within a few of its errors, none within the limit: bins are correlated
+    off = line_of(1, 0.84, limit=0.1, boxes=6)[0]
+    assert " 0 of them within the limit" in off["text"]
+    assert off["status"] == "unclear"
+    # up and down cancel in the mean, but not in the bins
+    wave, summary = line_of(0, limit=0.1, deviations=0.2 * (-1.0) ** np.arange(12))
+    assert abs(summary["signed"]["value"]) < 0.1
+    assert wave["status"] != "good"
+
+
+def test_the_worst_group_is_named_and_decides():
+    groups = []
+    for words, level, seed in (("sigma_8 = 0.8", 0.85, 0), ("sigma_8 = 1", 1.02, 1)):
+        draw = np.random.default_rng(seed)
+        rows, numbers = (spectra(draw, 60, level), spectra(draw, 60)), np.arange(240) // 4
+        options = {"rng": draw, "groups": (numbers, numbers), "resamplings": 50, "halvings": 20}
+        signed = mean_deviation(rows, np.ones(12, bool), options)
+        ratio = dataclasses.asdict(compare(*rows, **options))
+        groups.append(ratio | {"group": words, "simulations": [60, 60], "signed": signed})
+    found = {"k": np.arange(12), "groups": groups}
+    line = judge_groups(found, 0.05, "k = {:.3g}")
+    assert line["status"] == "poor"
+    assert "sigma_8 = 0.8 (60 and 60 simulations): −15 % ±" in line["text"]
+    assert line["text"].endswith("Of 2 groups: 1 good, 1 fail.")
+    alone = {**found, "groups": [groups[1], {"group": "sigma_8 = 1.2", "simulations": [4, 1]}]}
+    line = judge_groups(alone, 0.05, "k = {:.3g}")
+    assert line["status"] == "unclear"
+    assert line["text"].endswith("Of 2 groups: 1 good, 1 with fewer than two simulations.")
+
+
 # -- the report -----------------------------------------------------------------------------------
 
 
@@ -263,6 +343,7 @@ def test_markdown_tables_are_rectangular(whole):
         assert len({line.count("|") for line in block.splitlines()}) == 1
     assert "MS-SSIM" in text
     assert "h/Mpc" in text
+    assert "| P(k), the worst of 6 groups (" in text
 
 
 def test_cost_is_shared_by_fields_of_a_simulation(whole):

@@ -1,8 +1,10 @@
 import base64
+import copy
 import dataclasses
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,7 +14,7 @@ from emulators import load
 from emulators.benchmarks import classifier, measured_features, plots, report
 from emulators.benchmarks.joint import critic
 from emulators.benchmarks.pair import load_pair
-from emulators.benchmarks.report import benchmark
+from emulators.benchmarks.report import benchmark, draw
 from emulators.benchmarks.speed import throughput
 from emulators.benchmarks.speed import timing as speed
 from emulators.benchmarks.tables import headline, markdown
@@ -370,3 +372,26 @@ def test_a_last_layer_that_is_empty(write_showers, tmp_path, empty):
     row = next(r for r in headline(record) if r[0].startswith("Wasserstein"))
     assert float(row[1]) < 5  # in widths of what varies
     assert "nan" not in (tmp_path / "report" / "report.md").read_text().lower()
+
+
+# -- records of earlier versions ------------------------------------------------------------------
+
+PUBLISHED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*/report.json"))
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.parent.name)
+def test_published_records_can_be_drawn(path):
+    """Of several versions, the first of which had no kinds and fewer metrics."""
+    record = json.loads(path.read_text())
+    before = copy.deepcopy(record)
+    text, page = draw(record)
+    assert record == before
+    written = f"written by emulators {record['versions']['emulators']}, format version 1"
+    assert written in text
+    assert written in page
+    for what in ("Headline figures", "Throughput", "What was compared"):
+        assert f"## {what}" in text
+        assert what in page
+    for block in (b for b in text.split("\n\n") if b.startswith("|")):
+        assert len({line.count("|") for line in block.splitlines()}) == 1
+    assert ("critic" in text.lower()) == ("critic" in record) or record.get("kind") == "field"

@@ -39,7 +39,7 @@ def test_ratio_of_means_with_error():
     assert found.n == found.simulations == (300, 500)
 
 
-def test_errors_cover_and_floors_are_of_halves():
+def test_errors_cover_and_floors_are_of_the_same_n():
     pulls, floors = [], []
     for seed in range(60):
         draw = rng(seed)
@@ -51,9 +51,56 @@ def test_errors_cover_and_floors_are_of_halves():
         pulls.append((found.ratio - 1) / found.error)
         floors.append(found.floor)
     assert np.std(pulls) == pytest.approx(1, abs=0.15)
-    # means of 20 boxes have variance (1 + 1/4) / 20, of 10 squared
-    expected = (2 * 1.25 / 20) ** 0.5 / 10 * (2 / np.pi) ** 0.5
+    # means of 40 boxes have variance (1 + 1/4) / 40, of 10 squared
+    expected = (2 * 1.25 / 40) ** 0.5 / 10 * (2 / np.pi) ** 0.5
     assert np.mean(floors) == pytest.approx(expected, rel=0.1)
+
+
+def largest(a, b):
+    return float(np.abs(a.mean(0) / b.mean(0) - 1).max())
+
+
+def draws(boxes, alone=False, count=40):
+    """Pairs of samples of one law, four maps of five numbers a box; each with its groups.
+
+    ``alone``: generated maps are each their own, as those of a generator are.
+    """
+    for seed in range(count):
+        draw = rng(seed)
+        means = [draw.normal(10, 1, (n, 5)).repeat(4, 0) for n in boxes]
+        groups = [np.arange(4 * n) // 4 for n in boxes]
+        if alone:
+            means[0] = draw.normal(10, 1, means[0].shape)
+        yield draw, [m + draw.normal(0, 1, m.shape) for m in means], groups
+
+
+@pytest.mark.parametrize("boxes", [(40, 40), (15, 60)])
+def test_a_perfect_sample_is_at_its_floor(boxes):
+    ratios, differences, errors, seen = [], [], [], []
+    for draw, rows, groups in draws(boxes):
+        whole = compare(*rows, draw, groups=groups, resamplings=50)
+        halves = measure_difference(largest, *rows, draw, groups=groups, resamplings=50)
+        off = np.abs(whole.ratio - 1).mean()
+        ratios.append((off / whole.floor.mean(), halves.value / halves.floor))
+        differences.append(halves.value - halves.floor)
+        errors.append(halves.error)
+        shifted = rows[0] * (1 + 5 * whole.floor)
+        found = measure_difference(largest, shifted, rows[1], draw, groups=groups, resamplings=50)
+        seen.append((found.value - found.floor) / found.error)
+    np.testing.assert_allclose(np.mean(ratios, 0), 1, atol=0.1)
+    assert 0.5 < np.std(differences) / np.mean(errors) < 1.2
+    assert min(seen) > 2
+    assert np.median(seen) > 4
+
+
+def test_maps_that_are_each_their_own_count_as_boxes_of_as_many():
+    ratios = []
+    for draw, rows, groups in draws((40, 40), alone=True):
+        found = compare(*rows, draw, groups=(None, groups[1]), resamplings=2)
+        assert found.simulations == (160, 40)
+        ratios.append(np.abs(found.ratio - 1).mean() / found.floor.mean())
+    # they scatter less, by (2 / 160 + 1.25 / 40) against 2 * 1.25 / 40: on the safe side
+    assert np.mean(ratios) == pytest.approx(0.7**0.5, abs=0.08)
 
 
 def test_groups_of_unequal_size_count_by_their_fields():

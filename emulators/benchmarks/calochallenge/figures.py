@@ -99,7 +99,7 @@ def measure_challenge(
         high_level_features(f, challenge.geometry, e) for f, e in zip(found, pair.energies)
     )
     halves = pair.halvings(1, seed)[1][0]
-    physics = _physics(reference, generated, halves)
+    physics = _physics(pair, reference, generated, halves)
     result = {
         "data_set": challenge.data_set,
         "threshold_MeV": challenge.threshold,
@@ -135,12 +135,19 @@ def _views(challenge: Challenge) -> tuple[str, ...]:
 
 
 def _physics(
-    reference: Features, generated: Features, halves: tuple[Rows, Rows]
+    pair: Pair, reference: Features, generated: Features, halves: tuple[Rows, Rows]
 ) -> dict[str, dict[str, Any]]:
-    """Return FPD and KPD with CaloChallenge's arguments; errors are those of the recipes."""
+    """Return FPD and KPD with CaloChallenge's arguments; errors are those of the recipes.
+
+    These draw rows by number: they give ``evaluate.py``'s figures in the order of the files alone.
+    """
     first, second = (reference[rows] for rows in halves)
+    whole = (
+        reference[np.argsort(pair.rows["reference"])],
+        generated[np.argsort(pair.rows["generated"])],
+    )
     found = []
-    for a, b in tracked([(reference, generated), (first, second)], "FPD and KPD"):
+    for a, b in tracked([whole, (first, second)], "FPD and KPD"):
         found.append({"fpd": fpd_of(a, b, *RESAMPLED), "kpd": kpd_of(a, b, BATCH)})
     value, floor = found
     n, error = (len(generated), len(first)), "recipe_error"

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Levelling", "Response", "condition_groups", "response"]
+from emulators.observables.resampling import same_n
+
+__all__ = ["KNOWN", "Levelling", "Response", "condition_groups", "response"]
 
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[Any]
 DISTINCT = 6  # up to so many different sets of conditions are compared one by one
+KNOWN = 5.0  # standard errors that a reference's number must be away from 0 to be divided by
 PARTS = 3  # else so many ranges of each condition
 
 
@@ -115,7 +118,7 @@ def condition_groups(
 class Response:
     """Derivatives of the logarithm of a statistic with respect to each condition.
 
-    Arrays have shape ``(c, bins)``, in the inverse unit of the condition.
+    Arrays have shape ``(c, bins)``, in the inverse unit of the condition; deviations ``(c,)``.
 
     Parameters
     ----------
@@ -123,7 +126,13 @@ class Response:
         Slopes of a linear regression on all conditions at once; their standard deviations over
         bootstrap resamplings of simulations.
     floor
-        Mean difference of the slopes of two halves of the reference, as a share of its slope.
+        What ``|ratio - 1|`` is without any difference, at the n of the ratio: the mean difference
+        of the slopes of two halves of the reference, as a share of its slope, brought to that n.
+    judged
+        Whether the reference's slope is five errors from 0, so that it can be divided by.
+    deviation, deviation_error, deviation_floor
+        Mean of ``ratio - 1`` over the bins that are judged, its standard deviation over the same
+        resamplings, and its size without any difference; NaN where no bin is judged.
     """
 
     generated: Array
@@ -131,6 +140,10 @@ class Response:
     reference: Array
     reference_error: Array
     floor: Array
+    judged: npt.NDArray[np.bool_]
+    deviation: Array
+    deviation_error: Array
+    deviation_floor: Array
 
     @property
     def ratio(self) -> Array:
@@ -171,14 +184,33 @@ def response(
     gen, ref = (_slopes(v, (c - centre) / scale, g) for v, c, g in (generated, reference))
     if min(gen[1], ref[1]) < 3 * (1 + len(scale)):
         return None
-    found = []
+    whole, resampled = [], []
     for slopes, n in (gen, ref):
-        drawn = slopes(rng.multinomial(n, np.full(n, 1 / n), resamplings))
-        found += [slopes(np.ones((1, n)))[0], drawn.std(0)]
-    first = np.argsort(rng.random((halvings, ref[1])), 1) < ref[1] // 2
-    floor = np.abs(ref[0](first) - ref[0](~first)).mean(0) / np.abs(found[2])
-    own, own_error, theirs, their_error = (f / scale[:, None] for f in found)
-    return Response(own, own_error, theirs, their_error, floor)
+        whole.append(slopes(np.ones((1, n)))[0])
+        resampled.append(slopes(rng.multinomial(n, np.full(n, 1 / n), resamplings)))
+    half = ref[1] // 2
+    first = np.argsort(rng.random((halvings, ref[1])), 1) < half
+    scale_n = same_n(
+        (len(generated[0]), gen[1]), (len(reference[0]), ref[1]), (half, ref[1] - half)
+    )
+    halves = scale_n * (ref[0](first) - ref[0](~first))
+    errors = [r.std(0) for r in resampled]
+    judged = np.abs(whole[1]) > KNOWN * errors[1]
+    # mean over bins of slopes over the reference's: one number a condition, as bins are correlated
+    weights = judged / whole[1] / np.where(judged.any(1), judged.sum(1), np.nan)[:, None]
+    ratios = (resampled[0] * weights).sum(2) / (resampled[1] * weights).sum(2)
+    unit = scale[:, None]
+    return Response(
+        generated=whole[0] / unit,
+        generated_error=errors[0] / unit,
+        reference=whole[1] / unit,
+        reference_error=errors[1] / unit,
+        floor=np.abs(halves).mean(0) / np.abs(whole[1]),
+        judged=judged,
+        deviation=(whole[0] * weights).sum(1) - 1,
+        deviation_error=ratios.std(0),
+        deviation_floor=np.abs((halves * weights).sum(2)).mean(0),
+    )
 
 
 def _slopes(

@@ -1,23 +1,23 @@
 """Statistics of fields against scale or height, both samples, with ratios, errors and floors."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
-from emulators.benchmarks.field_report.conditional import Levelling
+from emulators.benchmarks.field_report.conditional import KNOWN, Levelling
 from emulators.benchmarks.pair import Rows
 from emulators.observables.resampling import Ratio, compare, measure_difference
 from emulators.observables.spectra import wavenumber_unit
 
-__all__ = ["Curve", "both", "curves_of_all", "curves_of_some"]
+__all__ = ["Curve", "both", "curves_of_all", "curves_of_some", "mean_deviation", "summarise"]
 
 Curve = dict[str, Any]
 
 DECADES = 4.0  # of probability below the highest bin, in which one-point distributions are judged
-KNOWN = 5.0  # standard errors that a reference's number must be away from 0 to be divided by
 
 
 def both(rows: Statistics, key: str) -> tuple[Array, Array]:
@@ -185,7 +185,7 @@ def _curve(
         "simulations": found.simulations,
         "judged": judged,
         "summary": {
-            key: _summary(found, judged & inside, levelled, channel.equal(options))
+            key: summarise(found, judged & inside, levelled, options, channel.equal(options))
             for key, inside in ranges.items()
         },
         **more,
@@ -201,20 +201,20 @@ def _centres(edges: Array) -> Array:
     return np.asarray((edges[1:] + edges[:-1]) / 2)
 
 
-def _summary(
+def summarise(
     found: Ratio,
     kept: npt.NDArray[np.bool_],
     levelled: tuple[Array, Array],
     options: Mapping[str, Any],
+    equal: Mapping[str, Any],
 ) -> dict[str, Any] | None:
-    """Return the largest and the mean ``|ratio - 1|`` of some bins, with error and floor.
+    """Return how far the ratios of these bins are from 1, together: value, error, floor at one n.
 
-    Values are of all fields; floors of equally many on each side, half of the reference at most.
+    ``signed`` is the mean deviation of all fields (`mean_deviation`), ``mean`` and ``largest`` are
+    of ``|ratio - 1|``, of as many simulations as half the reference has.
     """
     if not kept.any():
         return None
-    off = np.where(kept, np.abs(found.ratio - 1), -1)
-    worst = int(np.nanargmax(off))
 
     def deviations(a: Array, b: Array) -> Array:
         """Leave out bins that are empty in a half."""
@@ -228,20 +228,46 @@ def _summary(
     def mean(a: Array, b: Array) -> float:
         return float(deviations(a, b).mean())
 
-    measured = [measure_difference(f, *levelled, **options) for f in (largest, mean)]
     return {
-        "bin": worst,
+        "bin": int(np.nanargmax(np.where(kept, np.abs(found.ratio - 1), -1))),
         "bins": int(kept.sum()),
-        "largest": {
-            "value": off[worst],
-            "error": found.error[worst],
-            "floor": measured[0].floor,
-            "floor_error": measured[0].floor_error,
-        },
-        "mean": {
-            "value": float(off[kept].mean()),
-            "error": measured[1].error,
-            "floor": measured[1].floor,
-            "floor_error": measured[1].floor_error,
-        },
+        "signed": mean_deviation(levelled, kept, options),
+        "largest": asdict(measure_difference(largest, *levelled, **equal)),
+        "mean": asdict(measure_difference(mean, *levelled, **equal)),
+    }
+
+
+def mean_deviation(
+    rows: tuple[Array, Array], kept: npt.NDArray[np.bool_], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the mean of ``ratio - 1`` over bins, which are correlated: one number, with its sign.
+
+    Each field is given the mean over bins of its statistic, in units of the reference's mean; those
+    are compared like any other statistic.
+
+    Parameters
+    ----------
+    rows
+        The statistic of every field of generated and reference, shapes ``(n, bins)``.
+    kept
+        Which bins; the reference's mean is 0 in none of them.
+    options
+        Of `compare`.
+
+    Returns
+    -------
+    ``value`` (the share by which the generated is above the reference), ``error``, ``floor`` (what
+    its size is without any difference), ``floor_error``, at the n of all fields; ``n`` and
+    ``simulations`` of generated and reference.
+    """
+    reference = rows[1][:, kept].mean(0)
+    generated, own = ((r[:, kept] / reference).mean(1, keepdims=True) for r in rows)
+    found = compare(generated, own, **options)
+    return {
+        "value": found.ratio[0] - 1,
+        "error": found.error[0],
+        "floor": found.floor[0],
+        "floor_error": found.floor_error[0],
+        "n": found.n,
+        "simulations": found.simulations,
     }

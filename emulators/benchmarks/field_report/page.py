@@ -7,7 +7,6 @@ from typing import Any
 from emulators.benchmarks import plots
 from emulators.benchmarks.field_report import plots as field_plots
 from emulators.benchmarks.field_report.tables import (
-    NOTE,
     NUMBER_HEADINGS,
     RESPONSE_HEADINGS,
     SCORE_HEADINGS,
@@ -15,6 +14,7 @@ from emulators.benchmarks.field_report.tables import (
     field_facts,
     headline,
     k_unit,
+    note,
     number_rows,
     response_rows,
     score_rows,
@@ -42,7 +42,7 @@ def html(record: Mapping[str, Any]) -> str:
         (
             "headline",
             "Headline figures",
-            table(HEADINGS, headline(record)) + notes(f"{NOTE}\n{_WORDS}"),
+            table(HEADINGS, headline(record)) + notes(f"{note(record)}\n{_WORDS}"),
         ),
     ]
     for i, entry in enumerate(record["channels"]):

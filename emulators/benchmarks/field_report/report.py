@@ -18,7 +18,12 @@ from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
 from emulators.benchmarks.field_report.conditional import Levelling, condition_groups, response
 from emulators.benchmarks.field_report.copies import copies
 from emulators.benchmarks.field_report.cosmogan_scores import cosmogan_scores
-from emulators.benchmarks.field_report.curves import KNOWN, both, curves_of_all, curves_of_some
+from emulators.benchmarks.field_report.curves import (
+    both,
+    curves_of_all,
+    curves_of_some,
+    mean_deviation,
+)
 from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.benchmarks.field_report.pictures import pictures
 from emulators.benchmarks.field_report.similarity import ssim_diversity
@@ -185,10 +190,12 @@ def _conditional(
         if min(counts) >= 2:
             options = channel.options(channel.all, f"group {words}")
             options["groups"] = tuple(s[m] for s, m in zip(numbers, masks))
-            ratio = compare(wide[0][masks[0]], wide[1][masks[1]], **options)
+            inside = (wide[0][masks[0]], wide[1][masks[1]])
+            ratio = compare(*inside, **options)
             entry |= {
                 key: getattr(ratio, key) for key in ("ratio", "error", "floor", "floor_error")
             }
+            entry["signed"] = mean_deviation(inside, np.ones(len(k), bool), options)
         found.append(entry)
     varying = np.ptp(conditions[1], axis=0) > 0
     options = channel.options(channel.all, "response")
@@ -211,8 +218,14 @@ def _conditional(
                 "ratio": slopes.ratio[i],
                 "error": slopes.error[i],
             }
-            | {key: value[i] for key, value in asdict(slopes).items()}
-            | {"judged": np.abs(slopes.reference[i]) > KNOWN * slopes.reference_error[i]}
+            | {key: value[i] for key, value in asdict(slopes).items() if value.ndim == 2}
+            | {
+                "signed": {
+                    "value": slopes.deviation[i],
+                    "error": slopes.deviation_error[i],
+                    "floor": slopes.deviation_floor[i],
+                }
+            }
             for i, name in enumerate(names)
         ],
     }

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from emulators.benchmarks.field_report.verdict import furthest
 from emulators.benchmarks.speed.tables import throughput_parts
 from emulators.benchmarks.tables import (
     HEADINGS,
@@ -14,7 +15,6 @@ from emulators.benchmarks.tables import (
 )
 
 __all__ = [
-    "NOTE",
     "NUMBER_HEADINGS",
     "RESPONSE_HEADINGS",
     "SCORE_HEADINGS",
@@ -23,6 +23,7 @@ __all__ = [
     "headline",
     "k_unit",
     "markdown",
+    "note",
     "number_rows",
     "response_rows",
     "score_rows",
@@ -51,7 +52,13 @@ def _channel(entry: Mapping[str, Any]) -> list[list[str]]:
             for kind in ("largest", "mean"):
                 m = found[kind]
                 what = f"{curve['label']}{words[part]}: {kind} deviation, %"
-                rows.append([what, *_percents(m), f"{n}, {found['bins']} bins"])
+                of = f"{m['n']:,}" if "n" in m else n
+                rows.append([what, *_percents(m), f"{of}, {found['bins']} bins"])
+            if "signed" in found:
+                what = f"{curve['label']}{words[part]}: mean with its sign, %"
+                rows.append([what, *_percents(found["signed"]), f"{n}, {found['bins']} bins"])
+        if curve["name"] == "power":
+            rows += _worst_group(entry["conditional"])
     difference = entry["correlations"]["difference"]
     keys = ("value", "error", "floor", "floor_error")
     rows.append(
@@ -88,6 +95,17 @@ def _channel(entry: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def _worst_group(conditional: Mapping[str, Any] | None) -> list[list[str]]:
+    """Return the row of the group of conditions that is furthest off, if any was compared."""
+    groups = [g for g in (conditional or {"groups": []})["groups"] if "signed" in g]
+    if not groups:
+        return []
+    group = furthest(groups)
+    what = f"P(k), the worst of {len(groups)} groups ({group['group']}): mean with its sign, %"
+    n = "{:,}, {:,} simulations".format(*group["simulations"])
+    return [[what, *_percents(group["signed"]), n]]
+
+
 def _percents(m: Mapping[str, float]) -> list[str]:
     return [f"{100 * m[k]:.3g}" for k in ("value", "error", "floor", "floor_error")]
 
@@ -98,13 +116,28 @@ def _n(curve: Mapping[str, Any]) -> str:
     return f"{n[0]:,}, {n[1]:,}{shared}"
 
 
-NOTE = (
+_NOTE = (
     "The floor is the same metric between two disjoint sets of the reference, of different "
-    "simulations, at most half of it and at most as many as were generated: the best value that "
-    "can be measured. Errors are standard deviations over bootstrap resamplings of simulations (of "
-    "classifiers: over seeds). Deviations are |ratio − 1| of means over fields, at equal "
-    "conditions, in the bins that are judged."
+    "simulations: the best value that can be measured. {} Errors are standard deviations over "
+    "bootstrap resamplings of simulations (of classifiers: over seeds). Deviations are |ratio − 1| "
+    "of means over fields, at equal conditions, in the bins that are judged{}."
 )
+
+
+def note(record: Mapping[str, Any]) -> str:
+    """Return what to know about the headline table."""
+    curves = [c for entry in record["channels"] for c in entry["curves"]]
+    if not any(found and "signed" in found for c in curves for found in c["summary"].values()):
+        return _NOTE.format(
+            "In this record, of an earlier version, deviations are of all fields and their floors "
+            "of at most half of the reference: up to twice what all fields would have.",
+            "",
+        )
+    return _NOTE.format(
+        "Value and floor are of equally many: largest and mean deviations of at most half of the "
+        "reference and at most as many as were generated, means with their sign of all fields.",
+        "; means with their sign are of ratio − 1, and the verdict judges by them",
+    )
 
 
 def number_rows(entry: Mapping[str, Any]) -> list[list[str]]:
@@ -195,7 +228,7 @@ def field_facts(record: Mapping[str, Any]) -> list[list[str]]:
 def markdown(record: Mapping[str, Any]) -> str:
     """Return the report of fields as Markdown."""
     parts: list[Any] = [
-        ("Headline figures", HEADINGS, headline(record), NOTE),
+        ("Headline figures", HEADINGS, headline(record), note(record)),
         *throughput_parts(record),
     ]
     for entry in record["channels"]:

@@ -1,7 +1,7 @@
 """What a benchmark of fields found, in words; limits are the project's targets."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,12 @@ import numpy.typing as npt
 
 from emulators.benchmarks.seen import copies_in_words
 
-__all__ = ["FieldThresholds", "judge_fields"]
+__all__ = ["FieldThresholds", "furthest", "judge_bins", "judge_fields", "judge_groups"]
 
 Line = dict[str, str]
 
 # Standard errors beyond a limit that are no chance: there are dozens of bins, with long tails.
 CLEAR = 4.0
-NOISE = 3.0  # standard errors within which nothing can be told
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,15 @@ def _channel(entry: Mapping[str, Any], t: FieldThresholds) -> list[Line]:
     power = curves["power"]
     half = np.array(power["x"]) <= power["nyquist"] / 2
     at_k = f"k = {{:.3g}} {power['axis'][1]}"
+
+    def curve(
+        name: str, what: str, limit: float, where: str, part: str = "all", inside: Any = None
+    ) -> Line:
+        return judge_bins(what, curves[name], curves[name]["summary"][part], limit, where, inside)
+
     lines = [
-        _bins("P(k) to half of Nyquist", power, t.power_half, at_k, half, "half"),
-        _bins("P(k) from half of Nyquist to Nyquist", power, t.power, at_k, ~half, "nyquist"),
+        curve("power", "P(k) to half of Nyquist", t.power_half, at_k, "half", half),
+        curve("power", "P(k) from half of Nyquist to Nyquist", t.power, at_k, "nyquist", ~half),
         _matrix(entry["correlations"]["difference"], t.correlations),
     ]
     for name, what, limit, where in (
@@ -82,11 +87,11 @@ def _channel(entry: Mapping[str, Any], t: FieldThresholds) -> list[Line]:
         ("bispectrum_squeezed", "bispectrum, squeezed", t.bispectrum, at_k),
     ):
         if name in curves:
-            lines.append(_bins(what, curves[name], limit, where))
+            lines.append(curve(name, what, limit, where))
     if found := entry["conditional"]:
-        lines.append(_groups(found, t.conditions, at_k))
+        lines.append(judge_groups(found, t.conditions, at_k))
         lines += [
-            _bins(f"response to {r['condition']}", r | {"x": found["k"]}, t.response, at_k)
+            judge_bins(f"response to {r['condition']}", r | {"x": found["k"]}, r, t.response, at_k)
             for r in found["response"]
         ]
     lines += [_copies(entry["copies"], kind) for kind in ("known", "each_other")]
@@ -97,71 +102,96 @@ def _line(status: str, what: str, text: str) -> Line:
     return {"status": status, "what": what, "text": text}
 
 
-def _bins(
+def judge_bins(
     what: str,
     curve: Mapping[str, Any],
+    summary: Mapping[str, Any] | None,
     limit: float,
     where: str,
     inside: npt.NDArray[np.bool_] | None = None,
-    part: str = "all",
+    place: str = "",
 ) -> Line:
-    """Judge ratios bin by bin: none may be clearly outside, and the errors must be able to tell."""
-    name = what[0].upper() + what[1:]
-    mean = curve["summary"][part]["mean"] if curve.get("summary", {}).get(part) else None
+    """Judge the mean of signed deviations over the bins, and the clearest of these by itself.
+
+    Parameters
+    ----------
+    what, place
+        What was compared; where, in words.
+    curve
+        ``ratio``, ``error``, ``floor``, ``x``, and which bins are ``judged``.
+    summary
+        ``signed``, the mean deviation over these bins, with its error and floor: bins are
+        correlated, so that these cannot be had from theirs.  Perhaps ``mean``, of the sizes of the
+        deviations.
+    limit
+        Relative deviation at which good ends.
+    where
+        Format of a place along ``x``.
+    inside
+        The bins that are meant; all by default.
+    """
+    name = f"{what[0].upper()}{what[1:]}{place}"
     ratio, error, floor, x = (_numbers(curve[k]) for k in ("ratio", "error", "floor", "x"))
     kept = np.array(curve["judged"], bool) & np.isfinite(ratio) & np.isfinite(error)
     if inside is not None:
         kept &= inside
-    if not kept.any():
+    signed = summary and summary["signed"]
+    if not kept.any() or not signed or signed["error"] is None:
         return _line("unclear", what, f"{name}: too few fields to compare any bin.")
     ratio, error, floor, x = (v[kept] for v in (ratio, error, floor, x))
-    spread = _numbers(curve["floor_error"])[kept] if "floor_error" in curve else floor
     off = np.abs(ratio - 1)
     excess = _excess(ratio, error, limit)
-    within = int((off <= limit).sum())
-    text = f"{name}: {within} of {len(off)} bins are within {_percent(limit)} of the reference"
-    worst = int(np.argmax(excess)) if (excess > CLEAR).any() else int(np.argmax(off))
-    sign = "+" if ratio[worst] > 1 else "−"
-    largest = (
-        f"{sign}{_percent(off[worst])} ± {_percent(error[worst])} at {where.format(x[worst])} "
-        f"(two halves of the reference: {_percent(floor[worst])})"
+    clear = int((excess > CLEAR).sum())
+    worst = int(np.argmax(excess if clear else off))
+    deviation, doubt = abs(signed["value"]), signed["error"]
+    # noise and difference add in squares
+    size, noise = float(off.mean()), float(floor.mean())
+    text = (
+        f"{name}: {_signed(signed['value'])} ± {_percent(doubt)} in the mean of {len(off)} bins "
+        f"(limit {_percent(limit)}; without any difference {_percent(signed['floor'])}), "
+        f"{int((off <= limit).sum())} of them within the limit; "
+        f"{'the clearest' if clear else 'the largest deviation'} "
+        f"{_signed(ratio[worst] - 1)} ± {_percent(error[worst])} at {where.format(x[worst])} "
+        f"(without any difference {_percent(floor[worst])})"
     )
-    if clear := int((excess > CLEAR).sum()):
-        text += f"; {clear} outside by more than four standard errors, the clearest {largest}."
+    if clear:
+        text += f", {clear} outside by more than four standard errors."
         return _line("poor", what, text)
-    if mean and mean["value"] > limit and _far(mean):
+    if deviation - limit > CLEAR * doubt:
+        return _line("poor", what, f"{text}: the mean is outside by more than four.")
+    mean = summary.get("mean") if summary else None
+    if mean and mean["value"] - math.hypot(mean["floor"], limit) > CLEAR * _doubt(mean):
         text += (
-            f"; the mean deviation is {_percent(mean['value'])} ± {_percent(mean['error'])} (two "
-            f"halves of the reference: {_percent(mean['floor'])}), the largest {largest}."
+            f": bins deviate by {_percent(mean['value'])} ± {_percent(mean['error'])}, those of "
+            f"two halves of the reference by {_percent(mean['floor'])}."
         )
         return _line("poor", what, text)
-    noise = np.maximum(floor + spread, NOISE * error)
-    blind = float(np.median(np.maximum(floor, error))) > limit
-    if within == len(off) and not blind:
-        return _line("good", what, f"{text}, the largest deviation {largest}.")
-    if (off <= np.maximum(noise, limit)).all():
-        if blind:
-            text += (
-                f", the largest deviation {largest}: as good as can be measured, but this n "
-                f"cannot tell {_percent(limit)}."
-            )
-            return _line("unclear", what, text)
+    if doubt > limit:
+        text += f": this n cannot tell {_percent(limit)}."
+    elif deviation > limit:
+        text += ": the mean is outside, but not by more than chance."
+    elif size > math.hypot(noise, limit):
         text += (
-            f"; the others are as good as can be measured, no further off than noise, the largest "
-            f"{largest}."
+            f": bins deviate by {_percent(size)}, by {_percent(noise)} without any difference; "
+            "this n is too small to tell which of them."
         )
-        return _line("good", what, text)
-    text += (
-        f"; none is outside by more than four standard errors, but for the rest this n is too "
-        f"small to tell; the largest deviation {largest}."
-    )
+    else:
+        return _line("good", what, text + ".")
     return _line("unclear", what, text)
 
 
-def _far(mean: Mapping[str, float]) -> bool:
-    """Whether a mean deviation is above its floor by more than chance."""
-    noise = math.hypot(mean["error"], mean["floor_error"])
-    return mean["value"] - mean["floor"] > CLEAR * noise
+def _doubt(found: Mapping[str, float]) -> float:
+    """Return the standard error of a value less its floor."""
+    return math.hypot(found["error"], found["floor_error"])
+
+
+def furthest(groups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the group of conditions whose mean P(k) is surely furthest off.
+
+    By the size of its deviation less one standard error, so that a group of few simulations is not
+    the worst by its noise alone.
+    """
+    return max(groups, key=lambda g: abs(g["signed"]["value"]) - g["signed"]["error"])
 
 
 def _numbers(values: Any) -> npt.NDArray[np.float64]:
@@ -201,22 +231,28 @@ def _matrix(found: Mapping[str, float], limit: float) -> Line:
     return _line("unclear", what, f"{text}: this n is too small to tell.")
 
 
-def _groups(found: Mapping[str, Any], limit: float, at_k: str) -> Line:
-    groups = [g for g in found["groups"] if "ratio" in g]
+def judge_groups(found: Mapping[str, Any], limit: float, at_k: str) -> Line:
+    """Judge each group of about equal conditions by itself; the worst speaks for all."""
     what = "P(k) at equal conditions"
+    groups = [g for g in found["groups"] if "signed" in g]
     if not groups:
         return _line("unclear", what, "Too few fields in every group of conditions.")
-    joined = {
-        key: np.concatenate([_numbers(g[key]) for g in groups])
-        for key in ("ratio", "error", "floor", "floor_error")
-    }
-    joined["x"] = np.tile(_numbers(found["k"]), len(groups))
-    joined["judged"] = np.ones(len(joined["x"]), bool)
-    line = _bins(what, joined, limit, at_k)
-    safe = _excess(joined["ratio"], joined["error"], limit)
-    worst = int(np.argmax(safe if (safe > CLEAR).any() else np.abs(joined["ratio"] - 1)))
-    group = groups[worst // len(found["k"])]["group"]
-    return line | {"text": f"{line['text'][:-1]}, in the group {group}."}
+    lines = []
+    for group in groups:
+        n = group["simulations"]
+        place = f", {group['group']} ({n[0]:,} and {n[1]:,} simulations)"
+        curve = group | {"x": found["k"], "judged": [True] * len(found["k"])}
+        lines.append(judge_bins(what, curve, group, limit, at_k, place=place))
+    statuses = [line["status"] for line in lines]
+    status = next(s for s in ("poor", "unclear", "good") if s in statuses)
+    worst = furthest([g for g, s in zip(groups, statuses) if s == status])
+    text = lines[groups.index(worst)]["text"]
+    words = {"good": "good", "unclear": "cannot be told", "poor": "fail"}
+    counts = [f"{statuses.count(s)} {word}" for s, word in words.items() if s in statuses]
+    if few := len(found["groups"]) - len(groups):
+        counts.append(f"{few} with fewer than two simulations")
+        status = "unclear" if status == "good" else status
+    return _line(status, what, f"{text} Of {len(found['groups'])} groups: {', '.join(counts)}.")
 
 
 def _copies(found: Mapping[str, Any], kind: str) -> Line:
@@ -242,6 +278,10 @@ def _copies(found: Mapping[str, Any], kind: str) -> Line:
         text += f": the mean, {pair['mean']:.2f}, is above the {floor.mean():.2f} of these."
         return _line("poor", what, text)
     return _line("good", what, text + ": they are independent.")
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else '−'}{_percent(abs(value))}"
 
 
 def _percent(value: float) -> str:

@@ -12,6 +12,8 @@ __all__ = ["joint_sections"]
 
 def joint_sections(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return key, title and content of each section."""
+    if not record["correlations"]:
+        return []
     first, *others = joint_parts(record)
     drawn = figure(plots.correlations(record), plots.CORRELATION_CAPTION)
     sections = [("correlations", "Correlations", drawn + folded(first))]

@@ -102,7 +102,7 @@ def joint_rows(record: Mapping[str, Any]) -> list[list[str]]:
     """Return the rows of the headline table: metric, value, error, floor, floor's error, n."""
     rows = []
     keys = ("value", "error", "floor", "floor_error")
-    for key in ("mean", "largest"):
+    for key in ("mean", "largest") if record["correlations"] else ():
         m = record["correlations"][key]
         text = f"rank correlations of observables, {key} difference"
         rows.append([text, *(f"{m[k]:.4f}" for k in keys), f"{m['n']:,}"])
@@ -112,6 +112,8 @@ def joint_rows(record: Mapping[str, Any]) -> list[list[str]]:
         n = f"{min(min(c.n) for c in measured):,} or more in a bin"
         text = "Wasserstein / width in bins of conditions, mean"
         rows.append([text, *(f"{x:.4f}" for x in means), n])
+    if not record["critic"]:
+        return rows
     m = record["critic"]["frechet_distance"]
     text = "Fréchet distance, critic's features × 1e3"
     if m["too_small"]:
@@ -123,7 +125,7 @@ def joint_rows(record: Mapping[str, Any]) -> list[list[str]]:
 
 def joint_parts(record: Mapping[str, Any]) -> list[Part]:
     """Return title, headings, rows and note of each table."""
-    parts = [_correlations(record["correlations"])]
+    parts = [_correlations(record["correlations"])] if record["correlations"] else []
     if worst := cells(record)[:_WORST]:
         parts.append(_worst(worst))
     parts += [_conditional(entry) for entry in record["conditional"] if not entry["too_small"]]

@@ -72,7 +72,9 @@ def _speed(record: Mapping[str, Any]) -> Part:
 def _times(entry: Mapping[str, Any], error: str, cpu_error: str) -> list[str]:
     """Return the cells of times, speed and energy of an emulator or a simulation."""
     cells = [
-        _both(1e3 * entry[key], None if entry[of] is None else 1e3 * entry[of])
+        ""
+        if entry[key] is None
+        else _both(1e3 * entry[key], None if entry[of] is None else 1e3 * entry[of])
         for key, of in (("seconds_per_sample", error), ("cpu_seconds_per_sample", cpu_error))
     ]
     return [*cells, _rate(entry["seconds_per_sample"]), _per_watt_hour(entry)]

@@ -156,7 +156,7 @@ def _fields(report: Record) -> list[dict[str, Any]]:
         found = curves.get(curve, {}).get("summary", {}).get(part)
         if not found:
             return []
-        mean = found["mean"] | {"n": curves[curve]["n"][0]}
+        mean = {"n": curves[curve]["n"][0]} | found["mean"]  # records of before have no n there
         return [metric(name, "spectra" if curve == "power" else "statistics", mean, "%", 100)]
 
     found = deviation("P(k) to half Nyquist", "power", "half")
