@@ -4,6 +4,7 @@ Fields cut from one simulation share its large scales: they are drawn, and halve
 ``groups`` says which simulation each field is from; without it each field is its own.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from emulators.benchmarks.distances import Measurement
 from emulators.errors import InputError
 
-__all__ = ["Ratio", "compare", "measure_difference", "standard_error"]
+__all__ = ["Estimate", "Ratio", "compare", "estimate", "measure_difference", "standard_error"]
 
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[Any] | None
@@ -160,6 +161,112 @@ def _spread(ratios: Array) -> Array:
     mean = np.where(known, ratios, 0).sum(0) / np.maximum(n, 1)
     squares = (np.where(known, ratios - mean, 0) ** 2).sum(0) / np.maximum(n, 1)
     return np.where(n > 1, np.sqrt(squares), np.nan)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Differences of two samples, and those of two parts of the reference, all of one size.
+
+    Parameters
+    ----------
+    value, error, floor, floor_error
+        Arrays in the shape that the statistic gives: means over halvings, the standard deviation
+        of the value (from a bootstrap of the simulations of both), the standard error of the floor
+        over halvings.
+    n
+        Samples on each side.
+    simulations
+        Independent ones among them.
+    """
+
+    value: Array
+    error: Array
+    floor: Array
+    floor_error: Array
+    n: int
+    simulations: int
+
+
+def estimate(
+    statistic: Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.ArrayLike],
+    generated: npt.NDArray[Any],
+    reference: npt.NDArray[Any],
+    rng: np.random.Generator,
+    *,
+    groups: tuple[Groups, Groups] = (None, None),
+    paired: bool = False,
+    halvings: int = 20,
+    resamplings: int = 50,
+) -> Estimate:
+    """Measure any difference of two samples, with error and floor, at one number of simulations.
+
+    Differences of noisy things shrink with n.  So value and floor are both of half as many
+    simulations as the reference has, or of all that were generated where they are fewer: the value
+    compares generated ones with one part of the reference, the floor another part with it; both are
+    means over the same random halvings.  Between samples of one law value and floor are equal.
+
+    Parameters
+    ----------
+    statistic
+        Of two arrays of rows, generated (or the other part) first; a number or an array.
+    generated, reference
+        Numbers of every sample, shapes ``(n, ...)`` and ``(m, ...)``.
+    rng
+        Random numbers of halvings and bootstrap.
+    groups
+        Which simulation each sample is from, of the generated and of the reference: simulations are
+        halved and resampled whole.
+    paired
+        Whether sample i of one and sample i of the other were asked for alike: then the partners of
+        the other part are compared, and value and floor do not differ by what was asked for.
+    halvings, resamplings
+        How many.  A resampling holds simulations twice, and differs more than a new sample does:
+        only the spread of its values is used.
+    """
+    gen = _Members(generated, groups[0], "generated")
+    ref = _Members(reference, groups[1], "reference")
+    paired = paired and len(gen) == len(ref)
+    m = min(len(gen), len(ref) // 2)
+    values, floors = [], []
+    for _ in range(halvings):
+        order = rng.permutation(len(ref))
+        first, second = ref.rows(order[:m]), ref.rows(order[m : 2 * m])
+        drawn = order[m : 2 * m] if paired else rng.permutation(len(gen))[:m]
+        values.append(np.asarray(statistic(gen.rows(drawn), first), np.float64))
+        floors.append(np.asarray(statistic(second, first), np.float64))
+    spread = [
+        np.asarray(
+            statistic(*(s.rows(rng.integers(0, len(s), m)) for s in (gen, ref))), np.float64
+        )
+        for _ in range(resamplings)
+    ]
+    # the halvings together use all simulations, and know more than the m of one resampling
+    used = math.sqrt(m * (1 / len(gen) + 1 / len(ref)) / 2)
+    return Estimate(
+        value=np.mean(values, 0),
+        error=used * np.std(spread, 0),
+        floor=np.mean(floors, 0),
+        floor_error=np.std(floors, 0) / math.sqrt(halvings),
+        n=len(first),
+        simulations=m,
+    )
+
+
+class _Members:
+    """Rows by the simulation that they are from."""
+
+    def __init__(self, values: npt.NDArray[Any], groups: Groups, what: str) -> None:
+        sums = _Sums(np.zeros((len(values), 0)), groups, what)
+        self.values = values
+        self.order = np.argsort(sums.index, kind="stable")
+        self.ends = np.concatenate([[0], np.cumsum(sums.size).astype(int)])
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def rows(self, simulations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        places = [self.order[self.ends[s] : self.ends[s + 1]] for s in simulations]
+        return self.values[np.concatenate(places)]
 
 
 def measure_difference(
