@@ -13,7 +13,7 @@ Written by `python docs/make_cli.py` from the parser; do not edit.
 
 Energies on the command line are in GeV. Deposited energies in files are in MeV. Errors are one line
 on stderr; the exit code is 0 (done), 1 (failed on the way, e.g. a training diverged), 2 (bad input:
-nothing was written) or 130 (interrupted). `--debug` before the verb shows the traceback.
+nothing was written), 130 (Ctrl-C) or 143 (SIGTERM). `--debug` before the verb shows the traceback.
 """
 
 

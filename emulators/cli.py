@@ -19,6 +19,7 @@ from emulators.commands import (
     Verb,
     conditions_of,
     examples,
+    given_as_option,
     numbered_run,
     print_once,
     whole_numbers,
@@ -147,6 +148,13 @@ def train(
 @click.option("-n", "n", type=Count(), help="How many samples: 100000, 100_000 or 1e5.")
 @click.option("-o", "--output", type=PATH, required=True, help="HDF5 file to write.")
 @click.option("--energy", metavar="GEV", help="Incident energy: 50, or a law, 1:100:log|linear.")
+@click.option(
+    "--condition",
+    "named",
+    multiple=True,
+    metavar="NAME=LAW",
+    help="Any condition by its name as it is: n=0.5:6. Repeatable.",
+)
 @click.option("--conditions", type=PATH, help="HDF5 file whose conditions are taken in order.")
 @click.option("--cells", metavar="N[xN...]", help="Cells of a field, where not as in training.")
 @click.option("--periodic/--not-periodic", default=None, help="Whether a field comes round again.")
@@ -159,6 +167,7 @@ def train(
     "emulators generate runs/photons-1 -n 1e6 --energy 50 --seed 7 -o showers-50GeV.h5",
     "emulators generate photon-showers --conditions photons.h5 -o same-energies.h5",
     "emulators generate runs/maps-1 -n 500 --omega-m 0.3 --sigma-8 0.6:1.0 -o maps.h5",
+    "emulators generate runs/maps-1 -n 500 --condition omega_m=0.3 --condition seed=2 -o maps.h5",
     "emulators generate runs/maps-1 -n 1 --cells 4096 --sigma-8 0.8 -o large-map.h5",
 )
 def generate(
@@ -167,6 +176,7 @@ def generate(
     n: int | None,
     output: Path,
     energy: str | None,
+    named: Sequence[str],
     conditions: Path | None,
     cells: str | None,
     periodic: bool | None,
@@ -178,9 +188,12 @@ def generate(
     """Generate samples with EMULATOR into a file of the layout that it was trained on.
 
     EMULATOR is a pretrained name (see: emulators list), a file or a run folder. Each of its
-    conditions is an option of its name; its value is a number or a law, and without it the trained
-    range is filled. Incident energies are in GeV, deposits are written in MeV, boxes in Mpc/h. An
-    interrupted command goes on where it stopped when it is given again.
+    conditions is asked with --condition NAME=LAW; a name that is no other option is one of its
+    own: --sigma-8 0.8 stands for --condition sigma_8=0.8, and --energy for the incident energy. A
+    law is a number (0.8), a range (0.6:1.0), with :log or :linear how it is filled, and a unit
+    behind it for both ends (5:50 MeV); plain numbers are in the condition's unit. Without a law
+    the trained range is filled. Incident energies are in GeV, deposits are written in MeV, boxes in
+    Mpc/h. An interrupted command goes on where it stopped when it is given again.
     """
     from emulators.generation import generate_file
     from emulators.loading import load
@@ -188,11 +201,15 @@ def generate(
     if emulator.startswith("-"):
         raise click.UsageError(f"give the EMULATOR first, then '{emulator}'")
     loaded = load(emulator, device)
-    asked = conditions_of(rest, [c.name for c in loaded.spec.conditions])
-    asked |= {"incident_energy": energy} if energy is not None else {}
+    energies = [] if energy is None else ["--energy", energy]
+    names = [c.name for c in loaded.spec.conditions]
+    asked = conditions_of([*energies, *rest], named, names)
+    for name in names if conditions is None else ():
+        if name not in asked and (option := given_as_option(name)):
+            click.echo(f"{option} is an option; the condition is --condition {name}=LAW", err=True)
     if asked and conditions is not None:
         raise click.UsageError(
-            "give conditions one by one (--energy ...) or --conditions, not both"
+            "give conditions one by one (--energy ...) or --conditions FILE, not both"
         )
     if cells is not None or periodic is not None:
         size = loaded.spec.shape[1:]
@@ -268,7 +285,7 @@ def benchmark(
 
     For showers, and for density fields: maps or boxes. Writes report.json, report.html and
     report.md to a folder and prints the verdict. REFERENCE should be samples that no training saw.
-    Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
+    Energies in MeV (deposits) and GeV (incident), lengths in the files' own unit, k in its inverse.
 
     With run it is a suite: several emulators trained or loaded, and compared.
     """
@@ -323,7 +340,7 @@ def benchmark_suite(
 
     Writes index.html, suite.md and suite.json to a folder, beside runs/, samples/ and reports/, and
     prints the outcome. An interrupted command goes on where it stopped when it is given again.
-    Energies in MeV (deposits) and GeV (incident), lengths in Mpc/h, k in h/Mpc.
+    Energies in MeV (deposits) and GeV (incident), lengths in the files' own unit, k in its inverse.
     """
     from emulators.benchmarks.cache import default_folder
     from emulators.benchmarks.suites.suite import plan_suite, read_suite, run_suite

@@ -88,6 +88,7 @@ def data_check(file: Path, layout: str | None, binning: tuple[str, str] | None) 
 @click.option("--box", metavar="LENGTH", help='Width of its fields: 200 (Mpc/h), "5 deg".')
 @click.option("--unit", help="Unit of its fields: count, overdensity, none ...")
 @click.option("--channels", metavar="NAMES", help="Channels of its fields: counts,velocity.")
+@click.option("--components", metavar="NAMES", help="What each is: scalar, x, y, z, Q, U.")
 @click.option("--periodic/--not-periodic", default=None, help="Whether its fields come round.")
 @click.option("--conditions", metavar="WHERE", help="Data set or file: params.txt:omega_m,h.")
 @click.option("--regions", type=int, help="Cut a huge cube into so many along each axis.")
@@ -104,6 +105,8 @@ def data_check(file: Path, layout: str | None, binning: tuple[str, str] | None) 
     "emulators data convert Maps_Mcdm_IllustrisTNG_LH_z=0.00.npy dark-matter.h5",
     "emulators data convert boxes.h5 maps.h5 --from array --key counts --box 200 --unit count "
     "--periodic --conditions cosmology:omega_m,sigma_8 --slabs 16",
+    "emulators data convert snapshots/ moved.h5 --box 100 --unit Mpc/h --channels dx,dy,dz "
+    "--components x,y,z",
 )
 def data_convert(
     source: Path,

@@ -1,16 +1,20 @@
 """How the command line speaks: one line an error, exit codes, counts, examples."""
 
+import contextlib
 import inspect
 import itertools
 import logging
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from emulators.errors import InputError
 
@@ -22,13 +26,23 @@ __all__ = [
     "Verb",
     "conditions_of",
     "examples",
+    "given_as_option",
     "numbered_run",
     "print_once",
     "whole_numbers",
 ]
 
 PATH = click.Path(path_type=Path)  # whether it exists is checked where it is opened
-_BAD_INPUT, _FAILED, _INTERRUPTED = 2, 1, 130
+_BAD_INPUT, _FAILED = 2, 1
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the program to stop: SIGTERM ends what runs as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number  # as shells have it: 130, 143
 
 
 class Echo(logging.Handler):
@@ -46,14 +60,15 @@ class Commands(click.Group):
         """Run, and leave with an exit code that says how it went."""
         kwargs["standalone_mode"] = False
         try:
-            code = super().main(*args, **kwargs)
+            with _stopping():
+                code = super().main(*args, **kwargs)
         except click.UsageError as error:
             where = f" (see: {error.ctx.command_path} --help)" if error.ctx else ""
             _fail(error.format_message().rstrip(".") + where, _BAD_INPUT)
         except click.ClickException as error:
             _fail(error.format_message(), error.exit_code)
-        except click.Abort:
-            sys.exit(_INTERRUPTED)
+        except click.Abort as error:
+            sys.exit(getattr(error.__cause__, "exit_code", 128 + signal.SIGINT))
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -62,8 +77,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except KeyboardInterrupt:
-            raise click.Abort from None
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
@@ -73,6 +88,24 @@ class Commands(click.Group):
                 _fail(str(error) or type(error).__name__, _FAILED)
             name = type(error).__name__
             _fail(f"{name}: {error}; a bug: please report what --debug prints", _FAILED)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[None]:
+    """Make the signals that ask a program to stop raise `Stopped`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in _STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Verb(click.Group):
@@ -136,22 +169,75 @@ class Count(click.ParamType[int]):
         return int(number)
 
 
-def conditions_of(rest: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Return what is asked of each condition: ``--omega-m 0.3`` stands for ``omega_m``.
+def conditions_of(
+    rest: Sequence[str], named: Sequence[str], names: Sequence[str]
+) -> dict[str, str]:
+    """Return what is asked of each condition, by its name.
 
-    ``rest`` is what is left of a command line; a usage error where that is something else.
+    Parameters
+    ----------
+    rest
+        Shorthands: ``--sigma-8 0.8`` or ``--sigma_8=0.8`` for ``sigma_8``, ``--energy`` also for
+        ``incident_energy``.  A usage error where one stands for several names or none.
+    named
+        ``"sigma_8=0.8"``: the name as it is.
+    names
+        The conditions that there are.
     """
     asked: dict[str, str] = {}
+
+    def ask(name: str, value: str) -> None:
+        if name in asked:
+            raise click.UsageError(f"condition '{name}' is given twice")
+        asked[name] = value
+
+    for word in named:
+        name, equals, value = word.partition("=")
+        if name not in names or not equals:
+            known = ", ".join(f"{n}=LAW" for n in names) or "it has none"
+            raise click.UsageError(f"--condition '{word}' names no condition: {known}")
+        ask(name, value)
     words = [part for word in rest for part in (word.split("=", 1) if word[:2] == "--" else [word])]
     for option, value in itertools.zip_longest(words[::2], words[1::2]):
-        name = option.removeprefix("--").replace("-", "_")
-        if name not in names:
-            known = ", ".join(f"--{n.replace('_', '-')}" for n in names) or "it has none"
+        meant = [n for n in names if option in _shorthands(n)]
+        if not meant:
+            known = ", ".join(_shown(n) for n in names) or "it has none"
             raise click.UsageError(f"'{option}' is neither an option nor a condition: {known}")
+        if len(meant) > 1:
+            ways = " or ".join(f"--condition {n}=LAW" for n in meant)
+            raise click.UsageError(f"'{option}' may stand for several conditions: give {ways}")
         if value is None:
             raise click.UsageError(f"{option} needs a value: a number or a law, such as 0.2:0.4")
-        asked[name] = value
+        ask(meant[0], value)
     return asked
+
+
+def _shorthands(name: str) -> list[str]:
+    """Return the options that may stand for a condition, the one to show last."""
+    energy = ["--energy"] if name == "incident_energy" else []
+    return [f"--{name}", f"--{name.replace('_', '-')}", *energy]
+
+
+def _shown(name: str) -> str:
+    """Return how a condition is best asked for."""
+    return f"--condition {name}=LAW" if _namesakes(name) else _shorthands(name)[-1]
+
+
+def _namesakes(name: str) -> dict[str, click.Parameter]:
+    """Return the options of this command that are called as a condition is; `energy` is for one."""
+    context = click.get_current_context(silent=True)
+    parameters = context.command.params if context else []
+    options = {option: p for p in parameters for option in p.opts if option != "--energy"}
+    return {o: p for o, p in options.items() if o in (f"-{name}", *_shorthands(name))}
+
+
+def given_as_option(name: str) -> str:
+    """Return the option of this command that is called as a condition and was given, if any."""
+    source = click.get_current_context().get_parameter_source
+    for option, parameter in _namesakes(name).items():
+        if source(parameter.name or "") is ParameterSource.COMMANDLINE:
+            return option
+    return ""
 
 
 def whole_numbers(text: str, count: int) -> tuple[int, ...]:

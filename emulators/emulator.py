@@ -18,6 +18,7 @@ from torch import Tensor
 import emulators.networks  # noqa: F401  (registers the architectures)
 from emulators import random
 from emulators.data.conditions import ConditionLaw, requested
+from emulators.data.counts import COUNTS
 from emulators.data.hdf5 import first_line
 from emulators.data.spec import Samples, SampleSpec
 from emulators.data.transforms import Transform, condition_tensor
@@ -200,7 +201,8 @@ class Emulator:
         start: int = 0,
         device: str | None = None,
         allow_extrapolation: bool = False,
-        **conditions: Any,
+        conditions: Mapping[str, Any] | None = None,
+        **named: Any,
     ) -> Samples:
         """Draw samples ``start`` to ``start + n`` of the endless sequence that a seed stands for.
 
@@ -220,10 +222,12 @@ class Emulator:
             Where to run, e.g. ``"cuda"``; None: where the emulator is.
         allow_extrapolation
             Accept conditions outside the range that the training data covered.
-        **conditions
-            By the names of the spec, e.g. ``incident_energy``: a number in the spec's unit (GeV),
-            an astropy quantity, an array of length ``n``, or a law such as ``"1:100:log"`` or
-            ``"1:100:linear"``; what is left out is drawn over its trained range.
+        conditions
+            By the names of the spec, e.g. ``{"incident_energy": 50}``: a number in the spec's unit
+            (GeV), an astropy quantity, an array of length ``n``, or a law such as ``"1:100:log"``
+            or ``"5:50 MeV:linear"``; what is left out is drawn over its trained range.
+        **named
+            The same as keywords, ``incident_energy=50``, of conditions whose name no argument has.
 
         Returns
         -------
@@ -241,7 +245,10 @@ class Emulator:
             raise InputError(f"n = {n} samples from sample {start}: at least one, from 0 or later")
         if device is not None:
             self.to(device)
-        law = self.law(n, conditions, allow_extrapolation=allow_extrapolation)
+        if twice := sorted({*named} & {*(conditions or {})}):
+            raise InputError(f"{', '.join(twice)}: asked twice, in conditions and as a keyword")
+        asked = {**(conditions or {}), **named}
+        law = self.law(n, asked, allow_extrapolation=allow_extrapolation)
         drawn = {}
         for one in law.laws:  # an array holds the conditions of these n samples alone
             first = start if one.table is None else 0
@@ -286,7 +293,7 @@ class Emulator:
             self.generator(z, self.transform.scale(conditions)), conditions
         )
         # Networks without a positive last layer end a hair below 0.
-        positive = self.spec.kind == "shower" or self.spec.unit == "count"
+        positive = self.spec.kind == "shower" or self.spec.unit in COUNTS
         return values.clamp_min(0) if positive else values
 
     def save(self, path: str | Path, *, compact: bool = False) -> None:

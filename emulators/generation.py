@@ -20,6 +20,7 @@ from tqdm import tqdm
 from emulators import __version__
 from emulators.data.conditions import ConditionLaw
 from emulators.data.hdf5 import HDF5Writer, require_target
+from emulators.data.origins import training_attributes, training_hashes
 from emulators.data.spec import SampleSpec
 from emulators.emulator import Emulator
 from emulators.errors import InputError
@@ -101,6 +102,7 @@ def generate_file(
         attributes=_attributes(emulator, law, seed),
         overwrite=overwrite,
         resume=True,
+        training=training_hashes(emulator.card),
     )
     began, first = time.perf_counter(), writer.written
     if first:
@@ -184,8 +186,7 @@ def _attributes(emulator: Emulator, law: ConditionLaw, seed: int) -> dict[str, A
         "extrapolated": ", ".join(law.extrapolates),
         "device": emulator.device.type,
         "versions": json.dumps(versions),
-        "training_data_sha256": str(card.get("data_sha256", "")),
-        "training_split": json.dumps(card.get("split", {})),
+        **training_attributes(card),
         "trained_on": json.dumps(card.get("trained_on", {})),
     }
 

@@ -55,6 +55,15 @@ def test_ways_to_ask_for_one_energy(emulator, energy):
     assert same(asked, emulator.generate(300, incident_energy=50.0))
 
 
+def test_conditions_are_asked_by_name_or_by_keyword(emulator):
+    asked = emulator.generate(20, conditions={"incident_energy": 50})
+    assert same(asked, emulator.generate(20, incident_energy=50))
+    with pytest.raises(InputError, match="incident_energy: asked twice"):
+        emulator.generate(20, conditions={"incident_energy": 50}, incident_energy=50)
+    with pytest.raises(InputError, match="unknown condition 'energi'"):
+        emulator.generate(20, conditions={"energi": 50})
+
+
 def test_energy_law_fills_its_range_evenly_in_log(emulator):
     energy = emulator.generate(4000, incident_energy="2:50:log").conditions["incident_energy"]
     position = np.sort(np.log(energy / 2) / np.log(25))

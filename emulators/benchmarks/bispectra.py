@@ -1,9 +1,10 @@
 """Bispectra of fields in shells of ``k``, by products of filtered fields.
 
 With ``a_k = FFT / N`` and volume ``V``, ``B(k1, k2, k3) = V^2 <a_k1 a_k2 a_k3>`` over the triangles
-``k1 + k2 + k3 = 0`` that have one side in each shell, in (Mpc/h)^2d.  The sum over triangles is the
-mean over cells of the product of the fields that hold one shell each, and their number the same for
-shells of ones (Scoccimarro 2000, astro-ph/0004086; Watkinson et al. 2017, arXiv:1705.06284).
+``k1 + k2 + k3 = 0`` that have one side in each shell, in the field's unit cubed times volume
+squared.  The sum over triangles is the mean over cells of the product of the fields that hold one
+shell each, and their number the same for shells of ones (Scoccimarro 2000, astro-ph/0004086;
+Watkinson et al. 2017, arXiv:1705.06284).
 """
 
 import math
@@ -31,9 +32,9 @@ class Bispectra:
     Parameters
     ----------
     k
-        Mean ``|k|`` of the shells of the three sides, shape ``(t, 3)``, h/Mpc.
+        Mean ``|k|`` of the shells of the three sides, shape ``(t, 3)``, inverse length.
     bispectrum
-        Shape ``(n, t)``, (Mpc/h)^2d.
+        Shape ``(n, t)``, cubed unit of the fields times squared volume.
     reduced
         ``Q = B / (P1 P2 + P2 P3 + P3 P1)`` with each field's ``B`` and the mean ``P`` of all
         fields, ``(n, t)``: a ratio of noisy numbers field by field would be biased.
@@ -77,7 +78,7 @@ def bispectra(
     fields, lengths, mean, taper
         As in `emulators.benchmarks.spectra.power_spectra`.
     edges
-        Of the shells, h/Mpc: ``shell_edges(cells, lengths, 3, 2 / 3)`` serves most grids.
+        Of the shells, inverse length: ``shell_edges(cells, lengths, 3, 2 / 3)`` serves most grids.
     triangles
         Which shells the three sides lie in, ``(t, 3)``: `equilateral`, `squeezed` or any other.
 
@@ -93,7 +94,7 @@ def bispectra(
     reach = edges[triangles + 1].sum(1).max()
     if reach > 2 * nyquist * (1 + 1e-9):
         raise InputError(
-            f"triangles with sides up to {reach:.4g} h/Mpc in sum, on a grid that holds "
+            f"triangles with sides up to {reach:.4g} in sum, on a grid that holds "
             f"{2 * nyquist:.4g}: end equilateral ones at 2/3 of Nyquist ({nyquist:.4g})"
         )
     used = np.unique(triangles)
@@ -123,7 +124,7 @@ def bispectra(
     found, power = [], []
     volume = math.prod(lengths)
     for piece in transformed(fields, lengths, mean, taper):
-        for one in piece.astype(np.complex128):  # products cancel: single precision would show
+        for one in piece:  # products cancel: single precision would show
             parts = shells(one[None])
             # `transformed` carries sqrt(V) in every mode: V^(3/2) of three, V of two
             found.append(products(parts)[0] / number * math.sqrt(volume))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from emulators.benchmarks.classifier import VIEWS, TwoSampleTest, two_sample_test, view
 from emulators.benchmarks.pair import Pair
+from emulators.data.spec import Samples
 
 __all__ = ["classify", "classify_showers"]
 
@@ -57,12 +58,22 @@ def classify(
 
 
 def classify_showers(pair: Pair, name: str, preset: str, seeds: int, seed: int) -> dict[str, Any]:
-    """Return the entry of one view of showers."""
+    """Return the entry of one view of showers: with the energy it shows all other conditions."""
     ref, gen = (
-        view(name, s.values, pair.geometry, e)
+        np.concatenate([view(name, s.values, pair.geometry, e), *_others(pair, s)], 1)
         for s, e in zip((pair.reference, pair.generated), pair.energies)
     )
     return classify(ref, gen, pair.halvings(1, seed)[1][0], VIEWS[name], preset, seeds, seed)
+
+
+def _others(pair: Pair, samples: Samples) -> list[Features]:
+    """Return the conditions beside the energy, ``(n, 1)`` each, in widths of the reference's."""
+    columns = []
+    for name, values in samples.conditions.items():
+        asked = pair.reference.conditions[name].astype(np.float64)
+        if name != "incident_energy" and asked.std() > 0:
+            columns.append((values[:, None] - asked.mean()) / asked.std())
+    return [column.astype(np.float32) for column in columns]
 
 
 def _scored(found: TwoSampleTest, floor: TwoSampleTest, kind: str) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def large_scales(fields: npt.NDArray[Any], taper: Sequence[bool]) -> npt.NDArray
     window = functools.reduce(np.multiply.outer, lines).astype(np.float32)
     rows = np.empty((len(fields), *[side] * d), np.float32)
     for i, field in enumerate(fields):
-        low = fft.rfftn((field - field.mean()) * window)[places]
+        values = field.astype(np.float64)  # squares of any unit fit
+        low = fft.rfftn((values - values.mean()) * window)[places]
         power = np.bincount(shell.ravel(), (weight * np.abs(low) ** 2).ravel())
         level = np.sqrt(power / np.maximum(count, 1))[shell]
         grid = np.zeros((*[side] * (d - 1), side // 2 + 1), np.complex64)
@@ -140,6 +141,7 @@ def closest_rows(
 
 def aligned(field: npt.NDArray[Any], other: npt.NDArray[Any], symmetric: bool) -> npt.NDArray[Any]:
     """Turn, mirror and shift a field ``(*cells)`` to where it correlates most with another."""
+    field, other = field.astype(np.float64), other.astype(np.float64)  # squares of any unit fit
     modes = fft.rfftn(other - other.mean()).conj()
     best, found = -np.inf, field
     for image in _images(field[None], symmetric):

@@ -25,6 +25,7 @@ from emulators.benchmarks.response import (
 from emulators.benchmarks.showers import (
     Array,
     calogan_observables,
+    constant,
     observable_table,
 )
 from emulators.random import stream
@@ -58,6 +59,7 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
     found = pair.observables
     rows, halves = pair.halvings(HALVINGS, seed)
     original = calogan_observables(geometry)
+    still = constant(found[0], geometry)
     entries = []
     for o in tracked(observable_table(geometry), "observables"):
         ref, gen = found[0][o.name], found[1][o.name]
@@ -70,7 +72,7 @@ def distributions(pair: Pair, seed: int, tolerance: float) -> dict[str, Any]:
             asdict(o)
             | {
                 "calogan": o.name in original,
-                "reference": {"mean": ref.mean(), "std": ref.std()},
+                "reference": {"mean": ref.mean(), "std": 0.0 if o.name in still else ref.std()},
                 "generated": {"mean": gen.mean(), "std": gen.std()},
                 "distances": {k: asdict(v) for k, v in distances.items()},
                 "chi_squared_test": asdict(tested),
@@ -132,9 +134,10 @@ def _histogram(
 ) -> dict[str, Any]:
     """Return counts for a plot, first and last being under- and overflow."""
     both = np.concatenate([reference, generated])
+    log_axis = log_axis and bool((both > 0).any())  # a layer may be empty in both
     if log_axis:
         both = both[both > 0]
-    low, high = np.quantile(both, [0.001, 0.999]) if len(both) else (0.0, 1.0)
+    low, high = np.quantile(both, [0.001, 0.999])
     distinct = np.unique(both[(both >= low) & (both <= high)])
     step = np.diff(distinct).min() if len(distinct) > 1 else 1.0
     if len(distinct) < min(400, len(both) // 4) and (high - low) / step < 4000:

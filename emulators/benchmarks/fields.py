@@ -20,6 +20,7 @@ from emulators.benchmarks.spectra import (
     wavenumbers,
 )
 from emulators.data.spec import Grid
+from emulators.data.transforms import decades
 from emulators.errors import InputError
 
 __all__ = [
@@ -27,9 +28,12 @@ __all__ = [
     "band_sparsity",
     "binned",
     "choose_bins",
+    "compressed",
     "distance",
     "extreme_counts",
     "extremes",
+    "left_out",
+    "logarithmic",
     "moments",
     "observables",
     "one_point",
@@ -41,15 +45,16 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 # Quantiles of the heights of extremes: twenty bins, the last one split for the rare ones.
 SHARES = np.array([*np.arange(0, 0.99, 0.05), 0.98, 0.99, 1.0])
-BEYOND = 1e12  # no field: its power would not fit into single precision
 RARE = 1e-4  # share of the cells below which a bin of the one-point distribution is not compared
+ROUNDING = 1e-6  # of the largest amplitude: what is below it in single precision is rounding
 
 
 def value_edges(values: npt.NDArray[Any], unit: str, bins: int = 40) -> Array:
     """Return edges of up to ``bins`` bins that cover all values, in their unit.
 
     ``count``: halfway between integers, about equal in ``log10(1 + count)``; ``overdensity``: equal
-    in ``log10(2 + delta)``; any other unit: equal.
+    in ``log10(2 + delta)``; any other unit: equal, or where values reach over `decades` equal in
+    the logarithm, the first bin with all that is below the others.
     """
     low, high = float(np.min(values)), float(np.max(values))
     if unit == "count":
@@ -57,9 +62,29 @@ def value_edges(values: npt.NDArray[Any], unit: str, bins: int = 40) -> Array:
         edges = np.unique(np.rint(steps - 1)) - 0.5
     elif unit == "overdensity" and low > -2:
         edges = 10 ** np.linspace(np.log10(2 + low), np.log10(2 + high), bins + 1) - 2
+    elif ends := decades(values):
+        edges = np.geomspace(*ends, bins)
+        edges = np.array([edges[0] ** 2 / edges[1], *edges])
     else:
         edges = np.linspace(low, high, bins + 1)
-    return edges if edges[0] < edges[-1] else np.array([low - 0.5, low + 0.5])
+    half = abs(low) / 2 or 0.5
+    return edges if edges[0] < edges[-1] else np.array([low - half, low + half])
+
+
+def logarithmic(edges: Array) -> bool:
+    """Whether edges are closer together at low values, all above 0: a logarithmic scale shows."""
+    return bool(edges[0] > 0 and edges[-1] > 5 * edges[len(edges) // 2])
+
+
+def compressed(values: npt.NDArray[Any], unit: str, edges: Array) -> npt.NDArray[Any]:
+    """Return values on the scale of the ``edges`` of `value_edges`: a few haloes decide nothing."""
+    if unit == "count":
+        return np.asarray(np.log10(1 + np.maximum(values, 0)))
+    if unit == "overdensity":
+        return np.asarray(np.log10(2 + np.maximum(values, -1)))
+    if logarithmic(edges):
+        return np.asarray(np.log10(np.maximum(values, edges[0])))
+    return values
 
 
 def one_point(fields: npt.NDArray[Any], edges: Array) -> Array:
@@ -100,7 +125,7 @@ def moments(fields: npt.NDArray[Any]) -> Array:
 def smooth(
     fields: npt.NDArray[Any], lengths: Sequence[float], width: float, periodic: Sequence[bool]
 ) -> npt.NDArray[Any]:
-    """Convolve each field with a Gaussian of standard deviation ``width``, Mpc/h.
+    """Convolve each field with a Gaussian of standard deviation ``width``, a length as ``lengths``.
 
     Along an axis that is not periodic the field is continued by its mirror image.
     """
@@ -166,9 +191,10 @@ def band_sparsity(
 ) -> Array:
     """Return ``<|b|> / <b^2>^0.5`` of the part ``b`` of each periodic field at each scale.
 
-    ``b`` is the field smoothed with a Gaussian of ``scale`` (Mpc/h) less the field smoothed with
-    twice that: an isotropic wavelet.  A Gaussian field has ``(2 / pi)^0.5 = 0.798``, whatever its
-    power spectrum; filaments and haloes make it smaller.  Shape ``(n, scales)``.
+    ``b`` is the field smoothed with a Gaussian of ``scale`` (a length as ``lengths``) less the
+    field smoothed with twice that: an isotropic wavelet.  A Gaussian field has
+    ``(2 / pi)^0.5 = 0.798``, whatever its power spectrum; filaments and haloes make it smaller.
+    Shape ``(n, scales)``.
     """
     cells = fields.shape[1:]
     k, _ = wavenumbers(cells, lengths)
@@ -196,13 +222,13 @@ class FieldBins:
         Of the reference's cells, where counts are made overdensities; both samples are divided by
         it, so that too much mass shows.  None for other units.
     k
-        Edges of the shells of ``P(k)``, h/Mpc.
+        Edges of the shells of ``P(k)``, inverse length of the grid.
     one_point
         Edges of the one-point distribution, in the unit of the fields.
     peaks, voids
         Edges of the heights of maxima, and of minima of the smoothed fields.
     void_width
-        Of the Gaussian that fields are smoothed with before voids are sought, Mpc/h.
+        Of the Gaussian that fields are smoothed with before voids are sought, a length of the grid.
     """
 
     mean: float | None
@@ -263,7 +289,8 @@ def observables(
 
     Returns
     -------
-    ``power`` (Mpc/h)^d, ``one_point`` (share of cells), ``peaks`` and ``voids`` (numbers) of shape
+    ``power`` (squared unit of the fields, none of counts and overdensities, times length to the
+    ``d``), ``one_point`` (share of cells), ``peaks`` and ``voids`` (numbers) of shape
     ``(n, bins)``, and ``moments`` ``(n, 4)``.
     """
     _check(values, grid)
@@ -290,27 +317,55 @@ def observables(
 def distance(generated: Mapping[str, Array], reference: Mapping[str, Array]) -> dict[str, float]:
     """Return how far two summaries in the same bins are apart: 0 where their means agree.
 
-    ``power_distance`` is the mean of ``|ln ratio|`` over the shells; ``one_point_distance`` and
+    ``power_distance`` is the mean of ``|ln ratio|`` over the shells whose amplitudes in the
+    reference are above 1e-6 of the largest: others are rounding; ``one_point_distance`` and
     ``peak_distance`` the means of ``|ratio - 1|`` over bins with more than 1e-4 of the reference's
-    cells, and with any peak of it; ``field_distance`` is the mean of the three.  Ratios are of
-    means over all fields; noise alone gives more than 0: compare at equal numbers.
+    cells, and with any peak of it; ``field_distance`` is the mean of those of the three that have
+    a bin, NaN where none has.  Ratios are of means over all fields; noise alone gives more than 0:
+    compare at equal numbers.
     """
-    means = [{k: np.mean(s[k], 0) for k in _COMPARED} for s in (generated, reference)]
-    ratios = {}
-    for name, least in _COMPARED.items():
-        gen, ref = (m[name] for m in means)
-        ratios[name] = gen[ref > least] / ref[ref > least]
-    with np.errstate(divide="ignore"):
-        power = np.clip(np.abs(np.log(ratios["power"])), None, 10.0)  # a constant field has none
-    found = {
-        "power_distance": float(power.mean()),
-        "one_point_distance": float(np.abs(ratios["one_point"] - 1).mean()),
-        "peak_distance": float(np.abs(ratios["peaks"] - 1).mean()),
+    compared = _compared(reference)
+    parts = {}
+    for name, (label, _) in _PARTS.items():
+        if (kept := compared[name]).any():
+            gen, ref = (np.mean(s[name], 0)[kept] for s in (generated, reference))
+            with np.errstate(divide="ignore"):
+                off = np.abs(np.log(gen / ref)) if name == "power" else np.abs(gen / ref - 1)
+            # a constant field has no power
+            parts[label] = float((off.clip(max=10.0) if name == "power" else off).mean())
+    return {"field_distance": float(np.mean([*parts.values()])) if parts else np.nan, **parts}
+
+
+# What is compared, what its distance is called, and what it is called where it is left out.
+_PARTS = {
+    "power": ("power_distance", "shells of P(k)"),
+    "one_point": ("one_point_distance", "bins of the one-point distribution"),
+    "peaks": ("peak_distance", "bins of peaks"),
+}
+
+
+def _compared(reference: Mapping[str, Array]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return which shells and bins of a reference's summary tell something."""
+    power, cells, peaks = (np.mean(reference[name], 0) for name in _PARTS)
+    mean, variance = np.mean(reference["moments"], 0)[:2]
+    spread = variance + np.var(reference["moments"][:, 0])
+    told = spread > ROUNDING**2 * (mean**2 + spread)  # else all cells are equal, up to rounding
+    return {
+        "power": told & (power > ROUNDING**2 * power.max()),
+        "one_point": told & (cells > RARE),
+        "peaks": told & (peaks > 0),
     }
-    return {"field_distance": float(np.mean(list(found.values()))), **found}
 
 
-_COMPARED = {"power": 0.0, "one_point": RARE, "peaks": 0.0}
+def left_out(values: npt.NDArray[Any], grid: Grid, unit: str) -> list[str]:
+    """Return what `score` leaves out of a reference ``(n, *cells)``, as it is only rounding."""
+    compared = _compared(observables(values, grid, unit=unit))
+    empty = {name: kept.size - kept.sum() for name, kept in compared.items()}
+    return [
+        f"{empty[name]} of {kept.size} {words}"
+        for (name, kept), (_, words) in zip(compared.items(), _PARTS.values())
+        if (empty[name] if name == "power" else not kept.any())
+    ]
 
 
 def score(
@@ -319,11 +374,11 @@ def score(
     """Return `distance` of two samples of fields.
 
     Fields of any conditions are compared as means over all: give both the same conditions.  All
-    numbers are infinite where a generated cell is NaN, or 1e12 or more.
+    numbers are infinite where a generated cell is NaN or infinite.
     """
     bins = choose_bins(reference, grid, unit)
     theirs = observables(reference, grid, bins, unit)
-    if not (np.abs(generated) < BEYOND).all():
+    if not np.isfinite(generated).all():
         return dict.fromkeys(distance(theirs, theirs), np.inf)
     return distance(observables(generated, grid, bins, unit), theirs)
 

@@ -42,20 +42,20 @@ def minkowski(
     thresholds
         Rising, in the unit of the fields.
     lengths
-        Of the sides, Mpc/h.
+        Of the sides, in any unit of length or angle.
     periodic
         Along which axes the field comes round again.  Where it does not, the end of the grid is no
         boundary: each count is a mean over the places that lie within.
 
     Returns
     -------
-    Shape ``(n, thresholds, d + 1)``.  In 2-D: fraction of the area, perimeter per area (h/Mpc),
-    Euler characteristic per area ((h/Mpc)^2).  In 3-D: fraction of the volume, surface per volume
-    (h/Mpc), integral of the mean curvature per volume ((h/Mpc)^2), Euler characteristic per volume
-    ((h/Mpc)^3).
+    Shape ``(n, thresholds, d + 1)``.  In 2-D: fraction of the area, perimeter per area
+    (inverse length), Euler characteristic per area (its square).  In 3-D: fraction of the volume,
+    surface per volume (inverse length), integral of the mean curvature per volume (its square),
+    Euler characteristic per volume (its cube).
     """
     cells, d = fields.shape[1:], fields.ndim - 1
-    levels = np.asarray(thresholds, np.result_type(fields.dtype, np.float32))
+    levels = np.asarray(thresholds, np.float64)  # in single precision close ones would be equal
     if d not in (2, 3) or not len(lengths) == len(periodic) == d:
         raise InputError(f"fields of shape {fields.shape}: expected (n, *cells), 2 or 3 axes each")
     if (np.diff(levels) <= 0).any():

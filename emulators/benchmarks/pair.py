@@ -4,8 +4,6 @@ What holds for every kind of sample, and the pair of two files of showers; field
 their own, `emulators.benchmarks.field_report.pair`.
 """
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import ks_2samp
 
+from emulators.benchmarks.seen import Seen, copies, unseen
 from emulators.benchmarks.showers import Array, observables
-from emulators.data.dataset import Dataset, split_rows
+from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples, ShowerGeometry
 from emulators.errors import InputError
 from emulators.random import stream
@@ -26,12 +25,11 @@ __all__ = [
     "MINIMUM_SHOWERS",
     "Pair",
     "Rows",
-    "Seen",
     "file_facts",
     "load_pair",
+    "open_pair",
     "other_edges",
     "same_shapes",
-    "unseen",
 ]
 
 MINIMUM_SHOWERS = 100
@@ -43,8 +41,8 @@ Rows = npt.NDArray[np.int64]
 class Pair:
     """Generated and reference showers in random order, and how they may be compared.
 
-    ``paired`` says that shower i of one and shower i of the other have the same incident energy, as
-    when the emulator was given the reference's; then they stay together in every subset.
+    ``paired`` says that shower i of one and shower i of the other have the same conditions, as when
+    the emulator was given the reference's; then they stay together in every subset.
     ``trained`` are showers of the reference file that the training saw, none of them among the
     reference and not more than it has; empty where the file has none, or does not say.  ``rows``
     says which rows of their files ``generated`` and ``reference`` are.
@@ -110,15 +108,12 @@ def load_pair(
     generated: str | Path, reference: str | Path, max_samples: int | None, seed: int
 ) -> Pair:
     """Read both files, leaving out reference showers that the training saw, if that is known."""
-    data = {"generated": Dataset(generated), "reference": Dataset(reference)}
-    geometry = _same_geometry(data["generated"], data["reference"])
     warnings: list[str] = []
+    data, names = open_pair(generated, reference, warnings)
+    geometry = _same_geometry(data["generated"], data["reference"])
     rows = {name: np.arange(len(d)) for name, d in data.items()}
-    energies = {
-        name: np.asarray(d.read_conditions(0, len(d))["incident_energy"])
-        for name, d in data.items()
-    }
-    paired = np.array_equal(energies["generated"], energies["reference"])
+    first, second = (d.read_conditions(0, len(d)) for d in data.values())
+    paired = all(np.array_equal(first[name], second[name]) for name in names)
     seen = unseen(data["generated"], data["reference"], warnings)
     rows["reference"] = seen.rows
     if paired:
@@ -126,20 +121,22 @@ def load_pair(
     for name in data:
         order = stream(seed, "order", "both" if paired else name).permutation(len(rows[name]))
         rows[name] = rows[name][order[:max_samples]]
-    samples = {name: _read(d, rows[name], name) for name, d in data.items()}
+    samples = {name: _read(d, rows[name], name, names) for name, d in data.items()}
     trained = np.setdiff1d(seen.trained, seen.rows)
     trained = stream(seed, "trained").permutation(trained)[: len(rows["reference"])]
 
-    p_value = 1.0
+    p_values = dict.fromkeys(names, 1.0)
     if not paired:
-        used = (s.conditions["incident_energy"] for s in samples.values())
-        p_value = float(ks_2samp(*used, method="asymp").pvalue)
-    if p_value < 0.01:
+        for name in names:
+            used = (s.conditions[name] for s in samples.values())
+            p_values[name] = float(ks_2samp(*used, method="asymp").pvalue)
+    if different := [name.replace("_", " ") for name, p in p_values.items() if p < 0.01]:
+        words = " and ".join(different).replace("incident energy", "incident energies")
         warnings.append(
-            "The incident energies of the two files are distributed differently "
-            f"(Kolmogorov-Smirnov p = {p_value:.1g}). Everything that is not binned in energy, the "
-            "classifiers included, measures that difference too and cannot be read as a fault of "
-            "the emulator. Generate with the reference's energies: emulators generate ... "
+            f"The {words} of the two files are distributed differently "
+            f"(Kolmogorov-Smirnov p = {min(p_values.values()):.1g}). Everything that is not binned "
+            "in them, the classifiers included, measures that difference too and cannot be read as "
+            "a fault of the emulator. Generate with the reference's: emulators generate ... "
             f"--conditions {reference}"
         )
     return Pair(
@@ -148,14 +145,39 @@ def load_pair(
         trained=data["reference"].take(trained),
         geometry=geometry,
         paired=paired,
-        energy_p_value=p_value,
+        energy_p_value=p_values["incident_energy"],
         warnings=tuple(warnings),
-        files={
-            "generated": file_facts(data["generated"], len(samples["generated"])),
-            "reference": file_facts(data["reference"], len(samples["reference"]), seen),
-        },
+        files=file_facts(data, {name: len(s) for name, s in samples.items()}, seen),
         rows=rows,
     )
+
+
+def open_pair(
+    generated: str | Path, reference: str | Path, warnings: list[str]
+) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """Open both files, and tell which conditions they have in common.
+
+    A column beside the samples of one file is a condition where it is one of the other's.
+    """
+    paths = {"generated": generated, "reference": reference}
+    stated = {name: Dataset(path) for name, path in paths.items()}
+    asked = {c.name for d in stated.values() for c in d.spec.conditions}
+    data = {
+        name: Dataset(path, conditions=sorted(asked & stated[name].beside.keys()))
+        for name, path in paths.items()
+    }
+    first, second = ({c.name: c.unit for c in d.spec.conditions} for d in data.values())
+    names = tuple(name for name in second if name in first)
+    if alone := sorted(first.keys() ^ second.keys()):
+        warnings.append(
+            f"Only one of the files has {', '.join(alone)}: what depends on it is not told apart."
+        )
+    if other := [name for name in names if first[name] != second[name]]:
+        units = " and ".join(f"'{table[other[0]]}'" for table in (first, second))
+        raise InputError(
+            f"{generated} and {reference}: {other[0]} is in {units}: state the same unit in both"
+        )
+    return data, names
 
 
 def _same_geometry(generated: Dataset, reference: Dataset) -> ShowerGeometry:
@@ -190,116 +212,27 @@ def other_edges(first: ShowerGeometry, second: ShowerGeometry) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class Seen:
-    """Which rows of the reference the training did not see, and which it did, if that is known."""
-
-    rows: Rows
-    trained: Rows
-    words: str
-
-
-def unseen(generated: Dataset, reference: Dataset, warnings: list[str]) -> Seen:
-    """Tell by what the files say of themselves which reference rows the training did not see."""
-    every, what = np.arange(len(reference)), f"{reference.spec.kind}s"
-    trained_on = str(generated.attributes.get("training_data_sha256", ""))
-    if not trained_on:
-        return Seen(
-            every,
-            every[:0],
-            f"all {what} of the file; the generated file does not say what the emulator was "
-            "trained on, so it cannot be told whether the training saw them",
-        )
-    if trained_on not in (reference.sha256, reference.attributes.get("source_sha256")):
-        words = f"all {what} of the file, which is not the file that was trained on"
-        return Seen(every, every[:0], words)
-    try:
-        split = json.loads(str(generated.attributes.get("training_split", "{}")))
-        shares = {k: split[k] for k in ("validation", "test", "seed")}
-        total = sum(split.get("rows", {"all": len(reference)}).values())
-    except (ValueError, KeyError, TypeError):
-        parts: dict[str, Rows] | None = {"train": every, "test": every[:0]}
-    else:
-        parts = _parts(reference, shares, total, trained_on == reference.sha256)
-    if parts is None:
-        warnings.append(
-            "The reference was cut from the file that the emulator was trained on, and does not "
-            "say which rows it holds: the training may have seen them."
-        )
-        return Seen(every, every[:0], f"all {what} of the file, which the training may have seen")
-    rows = parts["test"]
-    if not len(rows):
-        warnings.append(
-            f"The emulator was trained on the {what} of the reference, and none of them was held "
-            f"out for testing: a memorised {reference.spec.kind} would look perfect. Compare with "
-            f"{what} that the training did not see."
-        )
-        words = f"all {what} of the file, which the emulator was trained on"
-        return Seen(every, parts["train"], words)
-    return Seen(
-        rows,
-        parts["train"],
-        f"the {what} of the test split of the file that was trained on ({len(rows)} of the "
-        f"{len(reference)} in this file, split seed {shares['seed']}), which the training did not "
-        "see",
-    )
+def file_facts(
+    data: Mapping[str, Dataset], used: Mapping[str, int], seen: Seen
+) -> dict[str, dict[str, Any]]:
+    """Return what the record says of both files; InputError where they are the same."""
+    facts = {
+        name: {
+            "path": str(d.path),
+            "sha256": d.sha256,
+            f"{d.spec.kind}s": len(d),
+            "used": used[name],
+            "layout": d.layout,
+            "attributes": {k: str(v) for k, v in d.attributes.items() if np.ndim(v) == 0},
+        }
+        for name, d in data.items()
+    }
+    facts["generated"]["copies"] = copies(data["generated"], data["reference"], seen)
+    facts["reference"]["selection"] = seen.words
+    return facts
 
 
-def _parts(
-    reference: Dataset, shares: dict[str, Any], total: int, same: bool
-) -> dict[str, Rows] | None:
-    """Return the rows of this file in each part of the training's split; None: cannot be told.
-
-    ``total`` rows were split; where the file has several rows of one simulation, its simulations.
-    """
-    if same:
-        return reference.split(**shares)
-    found = _origin(reference)
-    if found is None:
-        return None
-    origin, simulations = found
-    cut = split_rows(simulations or total, **shares)
-    return {k: np.flatnonzero(np.isin(origin, part)) for k, part in cut.items()}
-
-
-def _origin(data: Dataset) -> tuple[Rows, int] | None:
-    """Return which row of its source each row is, as `convert` and `split` write it, and 0.
-
-    Or, where simulations were split: which simulation, and how many the source has.
-    """
-    said = str(data.attributes.get("source_rows", ""))
-    numbers = data.column("simulation") if "simulation" in data.beside else np.empty(0)
-    if found := re.fullmatch(r"(\d+):(\d+)", said):
-        rows, simulations = np.arange(int(found[1]), int(found[2])), 0
-        if data.simulations is not None:
-            return None  # how many simulations the source had is not said
-    elif found := re.fullmatch(r"(simulations of )?split_rows\((\d+), (.*)\)\['(\w+)'\]", said):
-        named = dict(re.findall(r"(\w+)=([\d.e-]+)", found[3]))
-        shares = float(named["validation"]), float(named["test"])
-        rows, simulations = split_rows(int(found[2]), *shares, int(named["seed"]))[found[4]], 0
-        if found[1]:
-            known, which = np.unique(numbers, return_inverse=True)
-            if len(known) != len(rows):
-                return None
-            rows, simulations = rows[which], int(found[2])
-    else:
-        return None
-    return (rows, simulations) if len(rows) == len(data) else None
-
-
-def file_facts(data: Dataset, used: int, seen: Seen | None = None) -> dict[str, Any]:
-    """Return what the record says of a file."""
-    return {
-        "path": str(data.path),
-        "sha256": data.sha256,
-        f"{data.spec.kind}s": len(data),
-        "used": used,
-        "layout": data.layout,
-        "attributes": {k: str(v) for k, v in data.attributes.items() if np.ndim(v) == 0},
-    } | ({"selection": seen.words} if seen else {})
-
-
-def _read(data: Dataset, rows: Rows, name: str) -> Samples:
+def _read(data: Dataset, rows: Rows, name: str, conditions: tuple[str, ...]) -> Samples:
     if len(rows) < MINIMUM_SHOWERS:
         raise InputError(
             f"{data.path}: {len(rows)} {name} showers to compare; a benchmark needs at least "
@@ -313,4 +246,4 @@ def _read(data: Dataset, rows: Rows, name: str) -> Samples:
             f"{data.path}: {int(bad.sum())} showers (the first is row {int(rows[bad].min())}) hold "
             "NaN, infinity or no incident energy; see: emulators data check"
         )
-    return samples
+    return Samples(samples.values, {k: samples.conditions[k] for k in conditions})

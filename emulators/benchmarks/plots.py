@@ -79,7 +79,8 @@ def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
     ref, gen = density["reference"], density["generated"]
     top.stairs(ref, edges, fill=True, color=GREY, label="reference")
     top.stairs(gen, edges, color=BLUE, lw=1.6, label="emulator")
-    centres = np.sqrt(edges[1:] * edges[:-1]) if entry["log"] else (edges[1:] + edges[:-1]) / 2
+    logarithmic = entry["log"] and edges[0] > 0  # an empty layer has only zeros
+    centres = np.sqrt(edges[1:] * edges[:-1]) if logarithmic else (edges[1:] + edges[:-1]) / 2
     top.errorbar(centres, gen, error["generated"], fmt="none", ecolor=BLUE, elinewidth=0.9)
     band(top, edges, ref - error["reference"], ref + error["reference"], "statistical error")
     top.set_ylim(0, 1.25 * max(ref.max(), gen.max(), 1e-9))
@@ -88,7 +89,7 @@ def _overlay(top: "Axes", below: "Axes", entry: Mapping[str, Any]) -> None:
         top.set_yscale("log")  # a core and tails that matter
         lowest = 0.5 / max(sum(histogram["reference"]), 1)
         top.set_ylim(lowest, 12 * max(ref.max(), gen.max(), lowest))
-    if entry["log"]:
+    if logarithmic:
         top.set_xscale("log")
         top.xaxis.set_minor_formatter(NullFormatter())  # shared with the ratio below
     top.tick_params(labelbottom=False)

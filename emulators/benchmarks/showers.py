@@ -25,6 +25,7 @@ __all__ = [
     "CELL_THRESHOLD",
     "Observable",
     "calogan_observables",
+    "constant",
     "high_level_features",
     "observable_table",
     "observables",
@@ -33,6 +34,7 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 
 CELL_THRESHOLD = 0.01  # MeV; a cell above it is active
+_NARROW = 1e-6  # of the scale: a width that single precision does not tell from none
 _TINY = 1e-16  # MeV; keeps empty layers finite, CaloChallenge's value
 
 
@@ -204,6 +206,22 @@ def observables(
         variance = layer_energies @ depths**2 / safe - mean**2
         found["shower_depth_width"] = np.sqrt(np.clip(variance, 0, None))
     return {o.name: found[o.name] for o in observable_table(geometry, threshold)}
+
+
+def constant(found: Mapping[str, Array], geometry: ShowerGeometry) -> frozenset[str]:
+    """Return the names of `observables` whose width is none, or rounding: 1e-6 of their scale.
+
+    The scale is the largest value; of positions and widths, which are small differences of large
+    numbers, at least the calorimeter's half width, and of depths at least a layer.
+    """
+    extent = max(float(np.abs(layer.centres).max()) for layer in geometry.layers)
+    names = []
+    for o in observable_table(geometry):
+        least = extent if o.unit == "mm" else 1.0 if o.group == "depth" else 0.0
+        scale = max(float(np.abs(found[o.name]).max()), least)
+        if not np.std(found[o.name]) > _NARROW * scale:
+            names.append(o.name)
+    return frozenset(names)
 
 
 def _energy_ratio(cells: Array) -> Array:

@@ -1,8 +1,15 @@
 """Power spectra of fields: auto, cross, correlation with scale, and covariance.
 
 Convention: on a grid of volume ``V`` with ``N`` cells, ``P(k) = V <|a_k|^2>`` with
-``a_k = FFT / N``; ``k`` in h/Mpc, ``P`` in (Mpc/h)^d.  White noise of variance ``s^2`` has
-``P = s^2 V / N`` at every ``k``.
+``a_k = FFT / N``.  Lengths have the unit of the file: ``k`` is in radians per that length (h/Mpc,
+1/deg: `wavenumber_unit`), ``P`` in the field's unit squared times that length to the power ``d``.
+White noise of variance ``s^2`` has ``P = s^2 V / N`` at every ``k``.
+
+Each field's own mean is taken off first: it is the mode ``k = 0``, which no shell holds and which
+`emulators.benchmarks.fields.moments` measures.  Where a window tapers the ends the mean would leak
+into the lowest shells: of a map in K with a mean of 2.7, thousands of times their power.  Taking
+the mean of all fields off instead would leave what each differs from it, which follows the
+conditions and would hide the largest scales as well.
 """
 
 import math
@@ -28,6 +35,7 @@ __all__ = [
     "power_spectra",
     "shell_edges",
     "transformed",
+    "wavenumber_unit",
     "wavenumbers",
 ]
 
@@ -44,13 +52,13 @@ class Spectra:
     Parameters
     ----------
     k
-        Mean ``|k|`` of the modes of each shell, shape ``(bins,)``, h/Mpc.
+        Mean ``|k|`` of the modes of each shell, shape ``(bins,)``, inverse length.
     power
-        Shape ``(n, bins)``, (Mpc/h)^d.
+        Shape ``(n, bins)``, squared unit of the fields times volume.
     modes
         Modes in each shell; a real field has half as many independent ones.
     edges
-        Of the shells, shape ``(bins + 1,)``, h/Mpc.
+        Of the shells, shape ``(bins + 1,)``, inverse length.
     """
 
     k: Array
@@ -62,7 +70,7 @@ class Spectra:
 def shell_edges(
     cells: Sequence[int], lengths: Sequence[float], width: float = 1.0, upper: float = 1.0
 ) -> Array:
-    """Return edges of shells ``width`` fundamentals wide, h/Mpc.
+    """Return edges of shells ``width`` fundamentals wide, in the inverse of the lengths.
 
     The fundamental is that of the longest side.  The first shell begins at half of it, the last
     one ends at or below ``upper`` times the smallest Nyquist wavenumber: all shells are whole.
@@ -79,7 +87,7 @@ def log_edges(
 ) -> Array:
     """Return edges ``per_decade`` to a factor of ten, but nowhere closer than a fundamental.
 
-    The last edge is ``upper`` times the smallest Nyquist wavenumber, h/Mpc.
+    The last edge is ``upper`` times the smallest Nyquist wavenumber, inverse length.
     """
     fundamental, nyquist = _scales(cells, lengths)
     edges, top = [0.5 * fundamental], upper * nyquist
@@ -113,17 +121,17 @@ def power_spectra(
     fields
         Shape ``(n, *cells)``, two or three axes of cells.
     lengths
-        Of the sides, Mpc/h.
+        Of the sides, in any unit of length or angle.
     edges
-        Of the shells, h/Mpc; by default those of `shell_edges`.
+        Of the shells, inverse length; by default those of `shell_edges`.
     mean
-        Of the cells of *all* fields: counts become overdensities ``fields / mean - 1``.  A mean of
-        each field by itself would hide that fields differ in mass.  None: they are used as given.
+        Of the cells of *all* fields: counts become overdensities ``fields / mean - 1``.  Divided by
+        a mean of its own, a field would hide that fields differ in mass.  None: not divided.
     window
         Mass assignment to divide out, ``W(k)^2`` with ``W`` the product of
         ``sinc(k_i L_i / 2 N_i)`` to the power 1 (NGP), 2 (CIC) or 3 (TSC).
     shot_noise
-        ``V / particles`` in (Mpc/h)^d, taken off before the window is: that damps the clustering,
+        ``V / particles``, a volume, taken off before the window is: that damps the clustering,
         but of the noise it adds up the aliases (Jing 2005, astro-ph/0409240, eq. 21).
     taper
         Multiply by ``sin^2`` along every axis, or along those that are True, and divide by the mean
@@ -169,7 +177,7 @@ def correlation_coefficients(
     means: tuple[float | None, float | None] = (None, None),
     taper: bool | Sequence[bool] = False,
 ) -> tuple[Array, Array]:
-    """Return ``k`` (h/Mpc) and ``r(k) = P_ab / sqrt(P_aa P_bb)`` of each pair, ``(n, bins)``.
+    """Return ``k`` and ``r(k) = P_ab / sqrt(P_aa P_bb)`` of each pair, ``(n, bins)``.
 
     1 where the modes are the same up to a factor, 0 where they are independent or one has none.
     """
@@ -220,7 +228,10 @@ def transformed(
     mean: float | None,
     taper: bool | Sequence[bool],
 ) -> Iterator[npt.NDArray[Any]]:
-    """Yield ``sqrt(V) a_k`` of a few fields at a time, as `scipy.fft.rfftn` lays modes out."""
+    """Yield ``sqrt(V) a_k`` of a few fields at a time, as `scipy.fft.rfftn` lays modes out.
+
+    In double precision: squares of fields of any unit fit, be they 1e14 Msun/h or 1e-30 g/cm^3.
+    """
     cells = fields.shape[1:]
     if mean is not None and not mean > 0:
         raise InputError(f"mean of the fields = {mean}: overdensities need a positive one")
@@ -232,15 +243,21 @@ def transformed(
     weight *= math.sqrt(math.prod(lengths)) / math.prod(cells)
     axes = tuple(range(1, len(cells) + 1))
     for piece in pieces(fields):
-        values = piece.astype(np.result_type(piece.dtype, np.float32), copy=False)
-        if mean is not None:
-            values = values / float(mean) - 1
-        yield fft.rfftn(values * weight.astype(values.dtype), axes=axes)
+        values = piece.astype(np.float64) / (1.0 if mean is None else mean)
+        values -= values.mean(axes, keepdims=True)
+        yield fft.rfftn(values * weight, axes=axes)
+
+
+def wavenumber_unit(unit: str) -> str:
+    """Return the unit of ``k`` on a grid in a unit of length: h/Mpc of Mpc/h, 1/deg of deg."""
+    above, _, below = unit.partition("/")
+    return f"{below or 1}/{above}" if above else ""
 
 
 def wavenumbers(cells: Sequence[int], lengths: Sequence[float]) -> tuple[Array, Array]:
-    """Return ``|k|`` of each mode, h/Mpc, and its weight, as `scipy.fft.rfftn` lays modes out.
+    """Return ``|k|`` and weight of each mode, as `scipy.fft.rfftn` lays modes out.
 
+    ``k`` is in radians per unit of the lengths.
     A mode counts twice where its mirror image is not stored, once in the planes where the last
     number is 0 or (for an even number of cells) Nyquist.
     """
@@ -283,7 +300,7 @@ class _Shells:
             i = int(np.argmin(self.modes))
             raise InputError(
                 f"no mode of the grid lies between k = {self.edges[i]:.4g} and "
-                f"{self.edges[i + 1]:.4g} h/Mpc: make the shells wider"
+                f"{self.edges[i + 1]:.4g} of inverse length: make the shells wider"
             )
         self.k = self._total(k[self.inside]) / self.modes
         if window is not None:

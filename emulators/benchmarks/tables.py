@@ -64,15 +64,18 @@ def headline(record: Mapping[str, Any]) -> list[list[str]]:
         ("chi_squared", "χ² / degrees of freedom, mean of observables"),
     ):
         # a mean of correlated numbers: its error is at most the mean of theirs
+        # in units of the reference's width, which an observable that never varies has not
         found = [
-            (o["distances"][key], (o["reference"]["std"] or 1.0) if key == "wasserstein" else 1.0)
+            (o["distances"][key], o["reference"]["std"] if key == "wasserstein" else 1.0)
             for o in record["observables"]
+            if key != "wasserstein" or o["reference"]["std"]
         ]
-        means = [
-            sum(m[k] / scale for m, scale in found) / len(found)
-            for k in ("value", "error", "floor", "floor_error")
-        ]
-        rows.append([what, *(f"{x:.4f}" for x in means), f"{found[0][0]['n']:,}"])
+        if found:
+            means = [
+                sum(m[k] / scale for m, scale in found) / len(found)
+                for k in ("value", "error", "floor", "floor_error")
+            ]
+            rows.append([what, *(f"{x:.4f}" for x in means), f"{found[0][0]['n']:,}"])
     return rows + joint_rows(record) + feature_rows(record)
 
 

@@ -9,16 +9,17 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from emulators.data.counts import COUNTS, LARGEST, rounded_counts
+from emulators.data.hashes import TRAINING
 from emulators.data.hdf5 import HDF5Reader, first_line, rows_at_once
 from emulators.data.layouts import find_layout
-from emulators.data.layouts._columns import beside, differences, outside
+from emulators.data.layouts._columns import UNSAID, beside, differences, outside, text
 from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 __all__ = ["Finding", "check", "lowest"]
 
 TWICE_ELECTRON_MASS = 1.022  # MeV: an annihilating positron deposits this beside its energy
-COUNTS = ("count", "ct")  # units of what cannot be negative
 RATIOS = 1 << 16  # showers whose deposit over incident energy is kept to suspect the units
 
 
@@ -106,14 +107,14 @@ def _structure(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Fi
     ]
     lengths = {} if findings else {key: len(file[key]) for key in present}
     n = max(lengths.values(), default=0)
-    known = {*present, *beside(file, present, n)}
+    known = {*present, *beside(file, present, n), TRAINING}
     findings += [
         Finding("warning", f"unknown key: layout '{module.NAME}' does not read it", key)
         for key in sorted(set(file) - known)
     ]
     if len(set(lengths.values())) > 1:
-        text = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        findings.append(Finding("error", f"data sets differ in length: {text}", "file"))
+        words = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        findings.append(Finding("error", f"data sets differ in length: {words}", "file"))
     elif lengths and not n:
         findings.append(Finding("error", "there are no samples in it", "file"))
     return findings
@@ -161,7 +162,8 @@ def _values(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Findi
         try:
             ratio = look(file, module, spec, rows, tally)
             for key in floats:
-                _numbers(file, key, rows, tally)
+                unsaid = columns[key].description == UNSAID
+                _numbers(file, key, rows, tally, "warning" if unsaid else "error")
         except InputError as error:
             return [*tally.findings(), _of_file(Path(file.filename), error)]
         except (OSError, RuntimeError, ValueError, TypeError) as error:
@@ -171,7 +173,8 @@ def _values(file: h5py.File, module: ModuleType, spec: SampleSpec) -> list[Findi
             ratios.append(ratio[: RATIOS - kept])
             kept += len(ratios[-1])
     findings = tally.findings()
-    if suspicion := _units(np.concatenate(ratios), module):
+    said = all(text(file[key], "units") or text(file[key], "unit") for key in module.columns(spec))
+    if suspicion := _units(np.concatenate(ratios), module, said):
         findings = [f for f in findings if f.where != "deposits"] + [suspicion]
     return findings
 
@@ -211,6 +214,9 @@ def _native(
     low = (values.reshape(-1, *spec.shape) < lowest(spec)).reshape(values.shape).any(axis=1)
     what = "negative counts" if spec.unit in COUNTS else "overdensity below -1"
     tally.add(low, rows.start, "error", what, key)
+    if spec.unit in COUNTS:
+        what = f"counts above {LARGEST:,} that single precision would change"
+        tally.add(rounded_counts(values).any(axis=1), rows.start, "error", what, key)
     for condition in spec.conditions:
         asked = module.read_conditions(file, spec, rows)[condition.name]
         where = f"{module.CONDITIONS}, {condition.name}"
@@ -221,14 +227,20 @@ def _native(
     return np.empty(0)
 
 
-def _numbers(file: h5py.File, key: str, rows: slice, tally: _Tally) -> npt.NDArray[Any]:
+def _numbers(
+    file: h5py.File,
+    key: str,
+    rows: slice,
+    tally: _Tally,
+    severity: Literal["error", "warning"] = "error",
+) -> npt.NDArray[Any]:
     """Return the entries of these rows, each in one axis, and tally those that are no numbers."""
     values: npt.NDArray[Any] = file[key][rows].reshape(rows.stop - rows.start, -1)
     finite = np.isfinite(values)
-    tally.add(~finite.all(axis=1), rows.start, "error", "NaN or infinite", key)
+    tally.add(~finite.all(axis=1), rows.start, severity, "NaN or infinite", key)
     with np.errstate(all="ignore"):
         huge = (np.abs(values) > np.finfo(np.float32).max) & finite
-    tally.add(huge.any(axis=1), rows.start, "error", "too large for single precision", key)
+    tally.add(huge.any(axis=1), rows.start, severity, "too large for single precision", key)
     return values
 
 
@@ -241,12 +253,16 @@ def lowest(spec: SampleSpec) -> npt.NDArray[np.float32]:
     return np.array(limits, np.float32).reshape(-1, *(1 for _ in spec.shape[1:]))
 
 
-def _units(ratios: npt.NDArray[np.float64], module: ModuleType) -> Finding | None:
+def _units(ratios: npt.NDArray[np.float64], module: ModuleType, said: bool) -> Finding | None:
+    """Suspect units by deposit over incident energy; ``said``: all data sets state theirs."""
     if not len(ratios):
         return None
     ratio = float(np.median(ratios))
-    # A factor of a thousand between MeV and GeV (or keV), give or take a sampling fraction.
-    if not (0 < ratio < 0.003 or ratio > 100):
-        return None
     what = f"units are suspicious: deposits are {ratio:.3g} times the incident energy (median)"
-    return Finding("error", what, "deposits", advice=f"the layout has {module.UNITS}")
+    advice = f"the layout has {module.UNITS}"
+    if ratio > 100:  # a factor of a thousand, between MeV and GeV
+        return Finding("error", what, "deposits", advice=advice)
+    if 0 < ratio < 0.003 and not said:
+        advice += ": where that is so (thin active layers), state it: an attribute 'units' of each"
+        return Finding("warning", what, "deposits", advice=advice)
+    return None

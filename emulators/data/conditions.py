@@ -1,5 +1,6 @@
 """What samples are asked to be: fixed values, lists, laws and other files, as one plain law."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from emulators.errors import InputError
 __all__ = ["ConditionLaw", "requested"]
 
 TOLERANCE = 1e-6  # relative; ranges are inclusive, also after a trip through single precision
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,11 @@ class ConditionLaw:
         n
             How many samples are wanted: the file needs as many; None takes them all.
         """
-        dataset = Dataset(path)
+        dataset = Dataset(path, conditions=[c.name for c in conditions])
         n = len(dataset) if n is None else n
         if n > len(dataset):
             raise InputError(f"{path}: has {len(dataset)} samples, conditions of {n} are wanted")
         read = dataset.read_conditions(0, n)
-        if missing := [c.name for c in conditions if c.name not in read]:
-            raise InputError(f"{path}: has no condition {', '.join(missing)}")
         columns = {c.name: _in_unit(c, read[c.name] * _unit(dataset.spec.condition(c.name).unit))
                    for c in conditions}  # fmt: skip
         return cls(tuple(_table(c, columns[c.name], n, f"of {dataset.path}") for c in conditions))
@@ -139,8 +139,9 @@ def requested(
     requests
         For each name: a number in the condition's unit, an astropy quantity, an array of ``n``
         of either, or text: ``"50"``, ``"50 GeV"``, ``"1:100"``, ``"1:100:log"`` or
-        ``"1:100:linear"``.  Where nothing (or None) is asked: the trained range, filled in the
-        condition's own scale.
+        ``"1:100:linear"``.  A unit after a range is that of both ends (``"5:50 MeV"``, also
+        ``"5:50 MeV:log"``), or each end has its own (``"5 MeV:50 GeV"``).  Where nothing (or None)
+        is asked: the trained range, filled in the condition's own scale.
     n
         How many samples are wanted; arrays must have as many values.
 
@@ -175,20 +176,36 @@ def _law(condition: Condition, request: Any, n: int | None) -> _Law:
 def _parse(condition: Condition, text: str) -> _Law:
     low, *rest = (part.strip() for part in text.split(":"))
     high = rest[0] if rest else low
-    scale = rest[1] if len(rest) > 1 else condition.scale
+    scale, _, last = (rest[1] if len(rest) > 1 else condition.scale).partition(" ")
     if len(rest) > 2 or not low or not high:
         raise InputError(
             f"{condition.name}: '{text}' is not understood: give 50, 1:100 or 1:100:log"
         )
     if scale not in ("linear", "log"):
         raise InputError(f"{condition.name}: law '{scale}'{nearest(scale, ['linear', 'log'])}")
-    ends = []
-    for part in (low, high):
-        try:
-            ends.append(float(part))
-        except ValueError:
-            ends.append(float(_in_unit(condition, _quantity(condition, part))))
+    (first, unit), (second, after) = (_number(condition, end) for end in (low, high))
+    if rest and ((unit and not after) or (last and (unit or after))):
+        raise InputError(
+            f"{condition.name}: '{text}' leaves a unit open: give it after the range, as 5:50 MeV, "
+            "or to each end, as 5 MeV:50 GeV"
+        )
+    after = after or last.strip()
+    ends = [
+        float(_in_unit(condition, _quantity(condition, value, name))) if name else value
+        for value, name in ((first, unit or after), (second, after))
+    ]
     return _between(condition, ends[0], ends[1], scale)  # type: ignore[arg-type]
+
+
+def _number(condition: Condition, text: str) -> tuple[float, str]:
+    """Return the number and the unit that a text begins and ends with; no unit is empty."""
+    try:
+        return float(text), ""  # also nan and inf, which are refused by their value
+    except ValueError:
+        number = NUMBER.match(text)
+        if number is None:
+            raise InputError(f"{condition.name}: '{text}' is not a number") from None
+        return float(number[0]), text[number.end() :].strip()
 
 
 def _between(
@@ -250,10 +267,10 @@ def _unit(name: str) -> Any:
     return units.Unit(name) if name else units.dimensionless_unscaled
 
 
-def _quantity(condition: Condition, text: str) -> Any:
+def _quantity(condition: Condition, value: float, unit: str) -> Any:
     from astropy import units
 
     try:
-        return units.Quantity(text)
+        return units.Quantity(value, unit)
     except (TypeError, ValueError):
-        raise InputError(f"{condition.name}: '{text}' is not a number") from None
+        raise InputError(f"{condition.name}: '{unit}' is not a unit that astropy knows") from None

@@ -1,5 +1,7 @@
 """Files to files: another layout, a cut of the rows or the boxes, a split for training and test."""
 
+import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,14 +16,18 @@ from emulators.config import nearest
 from emulators.data.check import lowest
 from emulators.data.cut import Cut, Pieces, regions
 from emulators.data.dataset import Dataset
+from emulators.data.hashes import ANCESTOR, ANCESTOR_COLUMN
 from emulators.data.hdf5 import HDF5Reader, HDF5Writer, content_hash
 from emulators.data.layouts import LAYOUTS
 from emulators.data.layouts._columns import chunk_rows, native_attributes
-from emulators.data.sources import Source, Told, open_source
+from emulators.data.origins import taken_from, without_source
+from emulators.data.sources import Source, Told, open_source, stated
 from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 __all__ = ["convert", "parse_rows", "split"]
+
+log = logging.getLogger(__name__)
 
 BLOCK_BYTES = 1 << 24  # of samples, written at once
 HASHED_BYTES = 1 << 34  # larger sources are not hashed: it would take longer than to cut them
@@ -68,7 +74,7 @@ def convert(
     origin
         Public layout of the source, where it is not recognised: one of `sources.SOURCES`.
     told
-        What the source of fields does not say: box, unit, channels, conditions.
+        What the source of fields does not say: box, unit, channels, components, conditions.
     cut
         What is cut from each field.
     progress
@@ -83,16 +89,13 @@ def convert(
     path, target = Path(source), Path(target)
     told, cut = told or Told(), cut or Cut()
     ours = _our_layout(path)
-    if origin is None and not cut and not told.said and ours:
+    if origin is None and not cut and set(told.said) <= {"components"} and ours:
         dataset = Dataset(path, geometry=geometry)
         chosen = parse_rows(rows, dataset)
-        said = {
-            "source": dataset.path.name,
-            "source_sha256": dataset.sha256,
-            "source_rows": f"{chosen.start}:{chosen.stop}",
-        }
+        said = _source(dataset, f"{chosen.start}:{chosen.stop}")
         indices = np.arange(chosen.start, chosen.stop)
-        return _copy(dataset, indices, target, layout, {**said, **(attributes or {})}, overwrite)
+        said |= attributes or {}
+        return _copy(dataset, indices, target, layout, said, overwrite, told.components)
     if ours not in (None, "native"):
         raise InputError(f"{path}: has showers of layout '{ours}': only fields are cut or told of")
     if geometry is not None or layout not in (None, "native"):
@@ -125,20 +128,21 @@ def _import(
         raise InputError(f"{target}: source and target are the same file")
     chosen = _parse_rows(rows, source.path, len(source))
     pieces = Pieces(source, cut)
-    said: dict[str, Any] = {
-        "source": source.path.name,
-        "source_layout": source.layout,
-        "source_rows": f"{chosen.start}:{chosen.stop}",
-    }
-    if source.path.is_file() and source.path.stat().st_size <= HASHED_BYTES:
-        said["source_sha256"] = content_hash(source.path)
+    hashed = source.path.is_file() and source.path.stat().st_size <= HASHED_BYTES
+    sha256 = content_hash(source.path) if hashed else None
+    rows_taken = f"{chosen.start}:{chosen.stop}"
+    said = taken_from(source.attributes, source.path.name, sha256, len(source), rows_taken)
+    said["source_layout"] = source.layout
+    if source.joined:
+        said["joined"] = json.dumps(source.joined)
     if cut:
         before = source.attributes.get("cut")
         said["cut"] = f"{before}; then {cut}" if before else str(cut)
     if cut.slabs:
         said["slab_thickness"] = pieces.thickness
     own = native_attributes(pieces.spec)
-    said = {k: v for k, v in source.attributes.items() if k not in own} | said | dict(attributes)
+    kept = {k: v for k, v in without_source(source.attributes).items() if k not in own}
+    said = kept | said | dict(attributes)
     start, stop = chosen.start * pieces.each, chosen.stop * pieces.each
     block = max(1, BLOCK_BYTES // (4 * math.prod(pieces.spec.shape)))
     with (
@@ -149,6 +153,7 @@ def _import(
             attributes=said,
             overwrite=overwrite,
             beside=pieces.beside,
+            training=source.training,
         ) as writer,
         tqdm(total=stop - start, unit=" samples", disable=None if progress else True) as bar,
     ):
@@ -210,18 +215,17 @@ def split(
     done: list[Path] = []
     try:
         for name, target in targets.items():
-            said = {
-                "split": name,
-                "source": dataset.path.name,
-                "source_sha256": dataset.sha256,
-                "source_rows": f"{cut}['{name}']",
-            }
+            said = {"split": name, **_source(dataset, f"{cut}['{name}']")}
             done.append(_copy(dataset, parts[name], target, None, said, overwrite))
     except BaseException:
         for target in done:  # all three or none
             target.unlink()
         raise
     return targets
+
+
+def _source(dataset: Dataset, rows: str) -> dict[str, Any]:
+    return taken_from(dataset.attributes, dataset.path.name, dataset.sha256, len(dataset), rows)
 
 
 def _copy(
@@ -231,6 +235,7 @@ def _copy(
     layout: str | None,
     attributes: Mapping[str, Any],
     overwrite: bool,
+    components: str | None = None,
 ) -> Path:
     if layout is not None and layout not in LAYOUTS:
         raise InputError(f"unknown layout '{layout}'{nearest(layout, list(LAYOUTS))}")
@@ -239,25 +244,39 @@ def _copy(
     chosen = LAYOUTS[layout or dataset.layout]
     if dataset.spec.kind not in chosen.KINDS:
         raise InputError(f"{dataset.path}: layout '{layout}' is not for {dataset.spec.kind}s")
-    attributes = {**dataset.attributes, **attributes}
+    attributes = {**without_source(dataset.attributes), **attributes}
     particle = str(attributes.get("particle", dataset.spec.particle))
-    spec = replace(dataset.spec, layout=chosen.NAME, particle=particle)
+    spec = stated(dataset.path, dataset.spec, components)
+    spec = replace(spec, layout=chosen.NAME, particle=particle)
     block = chunk_rows(spec) * max(1, (1 << 24) // (chunk_rows(spec) * dataset.sample_bytes))
     own = chosen.columns(spec) | chosen.optional(spec)
     beside = {key: column for key, column in dataset.beside.items() if key not in own}
+    together = dataset.simulations is not None and ANCESTOR not in beside
+    if together:
+        beside[ANCESTOR] = ANCESTOR_COLUMN
     fitting = beside | chosen.optional(spec)
+    first = dataset.take_extras(rows[:1])
+    kept = {k for k, v in first.items() if k in fitting and v.shape[1:] == fitting[k].shape}
+    dropped = [*dataset.unread, *(key for key in first if key not in kept)]
+    if dropped:
+        log.info("%s: not taken over from %s: %s", target, dataset.path, ", ".join(dropped))
     with HDF5Writer(
-        target, spec, len(rows), attributes=attributes, overwrite=overwrite, beside=beside
+        target,
+        spec,
+        len(rows),
+        attributes=attributes,
+        overwrite=overwrite,
+        beside=beside,
+        training=dataset.training,
     ) as writer:
         for start in range(0, len(rows), block):
             wanted = rows[start : start + block]
             samples = dataset.take(wanted)
             _refuse_bad(dataset.path, dataset.spec, samples, wanted)
-            extras = dataset.take_extras(wanted).items()
-            writer.append(
-                samples,
-                {k: v for k, v in extras if k in fitting and v.shape[1:] == fitting[k].shape},
-            )
+            extras = dataset.take_extras(wanted)
+            if together:
+                extras[ANCESTOR] = dataset.ancestors[wanted]
+            writer.append(samples, {k: v for k, v in extras.items() if k in {*kept, ANCESTOR}})
     return target
 
 

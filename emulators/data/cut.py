@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from emulators.data.check import COUNTS
+from emulators.data.counts import COUNTS, counted
+from emulators.data.hashes import ANCESTOR, ANCESTOR_COLUMN, leading, sample_hashes
 from emulators.data.hdf5 import require_memory
 from emulators.data.sources.base import Place, Region, Source
 from emulators.data.spec import Column, Grid, Samples
@@ -119,6 +120,7 @@ def regions(source: Source, number: int) -> Source:
         spec=replace(source.spec, shape=(source.spec.shape[0], *size), grid=grid),
         place=place,
         simulations=np.tile(np.arange(len(origins)), len(source)),
+        ancestors=None,
         conditions={name: repeated(values) for name, values in source.conditions.items()},
         beside={
             name: (column, repeated(values / len(origins) if name == "seconds" else values))
@@ -154,7 +156,8 @@ class Pieces:
     spec
         What the samples are.
     beside
-        The columns beside them: ``simulation``, the source's, where each was cut.
+        The columns beside them: ``simulation``, the hash of what they are from, the source's,
+        where each was cut.
     each
         How many samples an entry gives.
 
@@ -183,6 +186,7 @@ class Pieces:
         self.spec = replace(source.spec, shape=(source.spec.shape[0], *size), grid=grid)
         self.each = len(self._wholes) * len(self._corners)
         self.beside = self._columns()
+        self._ancestors: dict[int, np.uint64] = {}  # by number of the simulation
         self._held: tuple[int, Region, Array] | None = None
         self._smoothed: tuple[tuple[int, _Whole], Array] | None = None
         largest = self.spec.shape[0] * math.prod(cells if cut.smooth else size) * 4
@@ -207,6 +211,7 @@ class Pieces:
         of = "region of the cube" if cut.regions > 1 else "simulation"
         columns = {name: column for name, (column, _) in self.source.beside.items()}
         columns["simulation"] = Column((), "", f"number of the {of} that it is from", dtype="i8")
+        columns[ANCESTOR] = ANCESTOR_COLUMN
         if cut.slabs:
             columns["axis"] = Column((), "", "axis of the box across which it is cut", (), "i4")
             columns["slab"] = Column((), "", f"number of the slab, of {cut.slabs}", (), "i4")
@@ -220,12 +225,15 @@ class Pieces:
         entries, pieces = np.divmod(np.arange(start, stop), self.each)
         wholes, corners = np.divmod(pieces, len(self._corners))
         values = np.empty((stop - start, *self.spec.shape), np.float32)
+        ancestors = np.empty(stop - start, np.uint64)
         for row, (i, w, c) in enumerate(zip(entries, wholes, corners)):
+            ancestors[row] = self._ancestor(int(i))  # first: it may read all that follows
             values[row] = self._piece(int(i), self._wholes[w], self._corners[c])
         beside = {name: column[entries] for name, (_, column) in self.source.beside.items()}
         if "seconds" in beside:
             beside["seconds"] = beside["seconds"] / self.each  # what it cost is shared
         beside["simulation"] = self.source.simulations[entries]
+        beside[ANCESTOR] = ancestors
         if self._cut.slabs:
             beside["axis"] = np.array([w.axis for w in self._wholes])[wholes]
             beside["slab"] = np.array([w.slab for w in self._wholes])[wholes]
@@ -233,6 +241,19 @@ class Pieces:
             beside["corner"] = np.array(self._corners)[corners]
         conditions = {name: column[entries] for name, column in self.source.conditions.items()}
         return Samples(values, conditions), beside
+
+    def _ancestor(self, i: int) -> np.uint64:
+        """Return the hash of what entry ``i`` was cut from; else of the first of its simulation."""
+        source = self.source
+        if source.ancestors is not None:
+            return np.uint64(source.ancestors[i])
+        number = int(source.simulations[i])
+        if number not in self._ancestors:
+            first = int(np.argmax(source.simulations == number))
+            cells = leading(source.spec.shape), *source.spec.shape[2:]
+            values = self._cells(first, tuple(slice(0, n) for n in cells))
+            self._ancestors[number] = sample_hashes(values[None])[0]
+        return self._ancestors[number]
 
     def _piece(self, i: int, whole: _Whole, corner: tuple[int, ...]) -> Array:
         if self._cut.smooth:
@@ -267,9 +288,12 @@ class Pieces:
             part = part.reshape(channels, len(block), *pairs).sum(axis=inner, dtype=np.float64)
             into, first = np.unique((block - rows[0]) // factors[0], return_index=True)
             sums[:, into] += np.add.reduceat(part, first, axis=1)
-        if self.source.spec.unit not in COUNTS:
-            sums /= math.prod(factors)
-        return sums.reshape(channels, *whole.squeezed(cells)).astype(np.float32)
+        sums = sums.reshape(channels, *whole.squeezed(cells))
+        if self.source.spec.unit in COUNTS:
+            where = f"{self.source.path}: entry {i}"
+            return counted(sums, where, "join fewer cells: less --coarsen, more --slabs")
+        sums /= math.prod(factors)
+        return sums.astype(np.float32)
 
     def _cells(self, i: int, region: Region) -> Array:
         """Return cells of entry ``i``; what is read around them serves the next pieces."""
@@ -333,7 +357,24 @@ def _projected(source: Source, wholes: list[_Whole]) -> tuple[Grid, tuple[int, .
     cells, lengths, periodic = found[0]
     one = len({w.axis for w in wholes}) == 1
     axes = wholes[0].squeezed(grid.axes) if one else grid.axes[: len(cells)]
-    return replace(grid, axes=axes, lengths=lengths, periodic=periodic), cells
+    seen = _seen(source, {w.axis for w in wholes})
+    return replace(grid, axes=axes, lengths=lengths, periodic=periodic, components=seen), cells
+
+
+def _seen(source: Source, across: set[int]) -> tuple[str, ...]:
+    """Return what the channels are in maps across these axes: -1 where nothing is projected.
+
+    In a map the component along the line of sight is a scalar.
+    """
+    grid = _grid(source)
+    if len(across) > 1 and {*grid.components} != {"scalar"}:
+        raise InputError(
+            f"{source.path}: in maps across several axes a component of a vector lies now along, "
+            "now across the line of sight: choose one of --axes, or say that there are none, as "
+            f"--components {','.join(['scalar'] * len(grid.channels))}"
+        )
+    lines = [grid.axes[axis] for axis in across if axis >= 0]
+    return tuple("scalar" if name in lines else name for name in grid.components)
 
 
 def _require_divides(source: Source, number: int, what: str, axes: Iterable[int]) -> None:

@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators import random
+from emulators.data.hashes import ANCESTOR, ANCESTOR_COLUMN, TRAINING, Hashes, sample_hashes
 from emulators.data.hdf5 import (
     HDF5Reader,
     content_hash,
@@ -20,12 +22,14 @@ from emulators.data.hdf5 import (
     rows_at_once,
 )
 from emulators.data.layouts import LAYOUTS, find_layout
-from emulators.data.layouts._columns import beside, matches, native_attributes
+from emulators.data.layouts._columns import UNSAID, beside, matches, native_attributes
+from emulators.data.layouts._conditions import column_condition, is_number
 from emulators.data.spec import Column, Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 __all__ = ["Dataset", "split_rows"]
 
+RECORDED = ("simulation", "seconds", "seed")  # of how samples were made, not of what they are
 T = TypeVar("T")
 
 
@@ -42,11 +46,14 @@ class Dataset:
         Name of its layout; by default found by its keys.
     geometry
         Its geometry, where it has showers and neither the file nor its layout says it.
+    conditions
+        Columns of one number a sample that are conditions too, by name.
 
     Raises
     ------
     InputError
-        The file cannot be read, is of no known layout, or does not fit the geometry.
+        The file cannot be read, is of no known layout, does not fit the geometry, or has no such
+        columns.
     """
 
     layout: str
@@ -57,6 +64,7 @@ class Dataset:
         path: str | Path,
         layout: str | None = None,
         geometry: ShowerGeometry | None = None,
+        conditions: Sequence[str] = (),
     ) -> None:
         self._reader = HDF5Reader(path)
         self.path = self._reader.path
@@ -74,7 +82,14 @@ class Dataset:
             text = ", ".join(f"{key} {length}" for key, length in lengths.items())
             raise InputError(f"{self.path}: its data sets differ in length: {text}")
         self._length = next(iter(lengths.values()))
+        self._add_conditions(conditions)
         self.chunk_rows, self._block = rows_at_once([self._reader.file[key] for key in keys])
+
+    def _add_conditions(self, names: Sequence[str]) -> None:
+        known = [c.name for c in self.spec.conditions]
+        file, columns = self._reader.file, self._beside()
+        added = [column_condition(file, n, columns, known) for n in names if n not in known]
+        self.spec = replace(self.spec, conditions=(*self.spec.conditions, *added))
 
     def __len__(self) -> int:
         return self._length
@@ -83,6 +98,34 @@ class Dataset:
     def sha256(self) -> str:
         """The hash of the file's content."""
         return content_hash(self.path)
+
+    @cached_property
+    def hashes(self) -> Hashes:
+        """Hash of what each sample holds, ``(n,)``: the same in every copy of it."""
+        starts = range(0, len(self), self._block)
+        pieces = (self.read(i, min(i + self._block, len(self))).values for i in starts)
+        return np.concatenate([np.empty(0, np.uint64), *map(sample_hashes, pieces)])
+
+    @cached_property
+    def ancestors(self) -> Hashes:
+        """Hash of what each sample was cut from, ``(n,)``; else of the first of its simulation."""
+        if self.beside.get(ANCESTOR) == ANCESTOR_COLUMN:
+            return self.column(ANCESTOR)
+        if self.simulations is None:
+            return self.hashes
+        _, first, which = np.unique(self.simulations, return_index=True, return_inverse=True)
+        return np.concatenate([sample_hashes(self.read(i, i + 1).values) for i in first])[which]
+
+    @cached_property
+    def training(self) -> dict[str, Hashes]:
+        """Hashes of the samples that the emulator of a generated file has read, by split part."""
+        group = self._reader.file.get(TRAINING)
+        columns = group.items() if isinstance(group, h5py.Group) else ()
+        return {
+            part: column[:]
+            for part, column in columns
+            if isinstance(column, h5py.Dataset) and column.dtype == "u8" and column.ndim == 1
+        }
 
     @property
     def sample_bytes(self) -> int:
@@ -93,11 +136,13 @@ class Dataset:
     def attributes(self) -> dict[str, Any]:
         """What the file's root says beside its format and spec: origin, licence, generator..."""
         native, attributes = native_attributes(self.spec), self._reader.file.attrs
+        # Those of conditions that do not vary: what else has such a name, as "seed", wins.
+        plain = {c.name: c.minimum for c in self.spec.conditions if native.get(c.name) == c.minimum}
         values: dict[str, Any] = {}
         for name in attributes:
             # An attribute that cannot be read (a reference, an unknown type) is no reason to stop.
             with contextlib.suppress(OSError, TypeError, ValueError, RuntimeError):
-                if name not in native:
+                if name not in native or attributes[name] != plain.get(name, attributes[name]):
                     values[name] = attributes[name]
         return values
 
@@ -119,6 +164,8 @@ class Dataset:
             raise InputError(f"{self.path}: rows {start} to {stop} of {len(self)} do not exist")
         try:
             return read(self._reader.file, self.spec, slice(start, stop))
+        except InputError:
+            raise
         except (OSError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"{self.path}: rows {start} to {stop} cannot be read: {first_line(error)}"
@@ -151,13 +198,32 @@ class Dataset:
 
     @cached_property
     def beside(self) -> dict[str, Column]:
-        """What the file has beside its samples, one entry each: data sets that say what they are.
+        """What the file has beside its samples, one entry each, less the layout's own."""
+        return self._beside()
 
-        That is those that have ``units`` and ``description``; the layout's own are not among them.
-        """
+    def _beside(self) -> dict[str, Column]:
         module = LAYOUTS[self.layout]
         own = {*module.columns(self.spec), *module.optional(self.spec)}
         return beside(self._reader.file, own, len(self))
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What else the file has: groups, and data sets of other lengths or types."""
+        module, file = LAYOUTS[self.layout], self._reader.file
+        optional = {k for k, c in module.optional(self.spec).items() if matches(file.get(k), c)}
+        return tuple(sorted({*file} - {*module.columns(self.spec), *optional, *self.beside}))
+
+    @property
+    def unused(self) -> tuple[list[str], list[str]]:
+        """What is beside the samples and no condition: what could be one, and all else."""
+        used = {c.name for c in self.spec.conditions}
+        columns = {
+            key: column
+            for key, column in self.beside.items()
+            if key not in used and (key not in RECORDED or column.description == UNSAID)
+        }
+        numbers = [key for key, column in columns.items() if is_number(column)]
+        return numbers, [key for key in columns if key not in numbers] + list(self.unread)
 
     def take_extras(self, rows: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
         """Return what is kept beside these samples, by key; ``rows`` sorted.

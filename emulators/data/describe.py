@@ -51,7 +51,7 @@ def describe(
     if spec.geometry:
         lines += _geometry(spec.geometry)
     if spec.grid:
-        lines += _grid(spec.grid, spec.shape[1:])
+        lines += _grid(spec.grid, spec.shape[1:]) + _components(spec.grid)
     conditions = dataset.read_conditions(0, n)
     lines += [_condition(c, conditions[c.name]) for c in spec.conditions if n]
     m = min(n, SAMPLES, max(1, BYTES // dataset.sample_bytes))
@@ -100,6 +100,12 @@ def _grid(grid: Grid, cells: tuple[int, ...]) -> list[str]:
              f"{length / n:.4g} {grid.unit}{', periodic' if periodic else ''}")
         for i, (axis, n, length, periodic) in enumerate(lengths)
     ]  # fmt: skip
+
+
+def _components(grid: Grid) -> list[str]:
+    words = [f"{a}: {b}" for a, b in zip(grid.channels, grid.components)]
+    unknown = "not stated, so that trainings do not turn them: convert --components states it"
+    return [_row("components", ", ".join(words) or unknown)]
 
 
 def _condition(c: Condition, values: npt.NDArray[np.float32]) -> str:

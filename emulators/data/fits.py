@@ -28,6 +28,7 @@ KEYWORDS = {
     "acknowledgement": "ACKNOWL",
 }
 # Attributes with one value a band that go into the headers of the images.
+OWN = {"SIMPLE", "XTENSION", "BITPIX", "PCOUNT", "GCOUNT", "EXTNAME", "EXTVER", "EXTEND"}
 PER_BAND = {
     "exposure_times": ("EXPTIME", "[s] exposure time"),
     "zero_points": ("ZEROPT", "AB magnitude of one unit"),
@@ -88,12 +89,14 @@ def write_fits(
     for i, row in enumerate(indices.tolist()):
         said = {c.name: (samples.conditions[c.name][i], c.unit) for c in spec.conditions}
         for name, column in dataset.beside.items():
-            if not column.shape and beside[name].dtype.kind in "fiu":
+            if not column.shape and beside[name].dtype.kind in "fiu" and name not in said:
                 said[name] = (beside[name][i], column.unit)
         wcs = _wcs(grid, spec.shape, _position(beside, i))
         for band, (name, image) in enumerate(zip(grid.channels, samples.values[i], strict=True)):
-            header = wcs.to_header() + _cards(said) + _band_cards(attributes, spec, band)
+            header = wcs.to_header() + _band_cards(attributes, spec, band)
             header["ROW"] = (row, "in the source, from 0")
+            _require_free(dataset, header, spec)
+            header += _cards(said)
             hdus.append(fits.ImageHDU(image, header, name=_ascii(name), ver=i + 1))
         catalogue = beside.get("catalogue")
         if catalogue is not None and catalogue.ndim == 3:
@@ -109,6 +112,19 @@ def write_fits(
     except OSError as error:
         raise InputError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target
+
+
+def _require_free(dataset: Dataset, header: Any, spec: SampleSpec) -> None:
+    """Raise InputError where a condition cannot have a card: keywords know no lower case."""
+    names = [c.name for c in spec.conditions]
+    keywords = [name.upper() for name in names]
+    for name, keyword in zip(names, keywords):
+        taken = keyword in header or keyword in OWN or keyword.startswith("NAXIS")
+        if taken or keywords.count(keyword) > 1 or not keyword.isascii():
+            raise InputError(
+                f"{dataset.path}: FITS cannot tell condition '{name}' from another keyword: write "
+                "an HDF5 file"
+            )
 
 
 def _position(beside: Mapping[str, npt.NDArray[Any]], i: int) -> npt.NDArray[Any] | None:
@@ -152,6 +168,8 @@ def _band_cards(attributes: Mapping[str, Any], spec: SampleSpec, band: int) -> A
         header["BUNIT"] = _fits_unit(spec.unit)
     if spec.kind == "image":
         header["FILTER"] = _ascii(spec.grid.channels[band])
+    if spec.grid.components:
+        header["COMPONEN"] = (spec.grid.components[band], "scalar, along this axis, or Q or U")
     for attribute, (keyword, comment) in PER_BAND.items():
         values = np.atleast_1d(attributes.get(attribute, ()))
         if values.shape == (spec.shape[0],) and values.dtype.kind in "fiu":

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.config import as_mapping
+from emulators.data.hashes import TRAINING, Hashes
 from emulators.data.layouts import LAYOUTS
 from emulators.data.layouts._columns import (
     chunk_rows,
@@ -236,6 +237,8 @@ class HDF5Writer:
         row `written` on.  Without it, an exception leaves nothing behind.
     beside
         Data sets beside the samples, by key, one entry a sample; `append` is given all of them.
+    training
+        Hashes of the samples that the generator of these has read, by part of its split.
     shard_rows
         Samples in one shard, which is what a kill may lose; rounded up to whole chunks.  By
         default about 16 MB.
@@ -256,6 +259,7 @@ class HDF5Writer:
         overwrite: bool = False,
         resume: bool = False,
         beside: Mapping[str, Column] | None = None,
+        training: Mapping[str, Hashes] | None = None,
         shard_rows: int | None = None,
     ) -> None:
         self.path, self.spec, self.n = Path(path), spec, n
@@ -263,7 +267,7 @@ class HDF5Writer:
         self._layout = LAYOUTS[spec.layout]
         self._attributes = native_attributes(spec) | dict(attributes or {})
         self.closing: dict[str, Any] = {}  # attributes known only at the end; not compared
-        self._keep, self._beside = resume, dict(beside or {})
+        self._keep, self._beside, self._training = resume, dict(beside or {}), training or {}
         own = self._layout.columns(spec) | self._layout.optional(spec)
         if taken := own.keys() & self._beside.keys():
             raise ValueError(f"layout {spec.layout} has {', '.join(sorted(taken))} itself")
@@ -366,6 +370,9 @@ class HDF5Writer:
         with h5py.File(joined, "w", libver=("v108", "v110")) as file:
             file.attrs.update(self._attributes | self.closing)
             self._create(file, self.n)
+            for part, hashes in self._training.items():
+                made = file.create_dataset(f"{TRAINING}/{part}", data=hashes)
+                made.attrs["description"] = "hashes of the samples that the emulator has read"
             for start in range(0, self.n, self._shard_rows):
                 with h5py.File(self.part / f"{start:012d}.h5", "r") as shard:
                     for key, column in shard.items():

@@ -153,6 +153,12 @@ class Grid:
         Unit of the lengths, ``Mpc/h`` or ``arcsec``.
     periodic
         Along which axes the field comes round again.
+    components
+        What each channel is, as far as turning and mirroring go: ``"scalar"``; the name of an axis,
+        for the component of a vector along it; ``"Q"`` or ``"U"``, of polarisation or shear along
+        the axes of a map.  The first channel of an axis belongs with the first of every other, the
+        second with the second, and so do Q and U.  Empty: the file does not say; a single channel
+        is then a scalar.
     """
 
     channels: tuple[str, ...]
@@ -160,6 +166,7 @@ class Grid:
     lengths: tuple[float, ...]
     unit: str
     periodic: tuple[bool, ...]
+    components: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.axes) == len(self.lengths) == len(self.periodic):
@@ -169,6 +176,30 @@ class Grid:
             )
         if not all(0 < length < math.inf for length in self.lengths):
             raise ValueError(f"lengths must be positive, got {list(self.lengths)}")
+        if not self.components and len(self.channels) == 1:
+            object.__setattr__(self, "components", ("scalar",))
+        if self.components:
+            self._check_components()
+
+    def _check_components(self) -> None:
+        given = self.components
+        if len(given) != len(self.channels):
+            raise ValueError(f"{len(self.channels)} channels, but {len(given)} components")
+        spin = ("Q", "U") if len(self.axes) == 2 else ()
+        if unknown := set(given) - {"scalar", *self.axes, *spin}:
+            maps = "" if spin else "; Q and U are of maps"
+            raise ValueError(
+                f"component '{min(unknown)}' of a channel is not known: give scalar, or one of "
+                f"{', '.join((*self.axes, *spin))}{maps}"
+            )
+        for group in filter(None, (self.axes, spin)):
+            numbers = {name: given.count(name) for name in group}
+            if len(set(numbers.values())) > 1:
+                counted = ", ".join(f"{n} of {name}" for name, n in numbers.items())
+                raise ValueError(
+                    f"components {', '.join(given)}: {' and '.join(group)} go together, here are "
+                    f"{counted}; a component that stands alone cannot be turned"
+                )
 
 
 @dataclass(frozen=True)
@@ -211,6 +242,9 @@ class Condition:
     scale: Literal["linear", "log"] = "linear"
 
 
+ENERGY = Condition("incident_energy", "GeV", 1.0, 1.0, "log")  # of every shower
+
+
 @dataclass(frozen=True)
 class SampleSpec:
     """What the samples of a file are; all that networks need to be sized.
@@ -226,6 +260,14 @@ class SampleSpec:
     geometry: ShowerGeometry | None = None
     particle: str = ""
     grid: Grid | None = None
+
+    def __post_init__(self) -> None:
+        names = [c.name for c in self.conditions]
+        for name in names:
+            if not name.isprintable() or name != name.strip() or not name or "=" in name:
+                raise InputError(f"condition {name!r}: a name has no '=' and no blank at its ends")
+        if len(set(names)) < len(names):
+            raise InputError(f"conditions {', '.join(names)}: give each a name of its own")
 
     def condition(self, name: str) -> Condition:
         """Return the condition of this name; KeyError where there is none."""

@@ -101,7 +101,8 @@ class Log(Step):
         self.scale = _positive("log", "scale", scale)
 
     def fit(self, values: Tensor, conditions: Tensor) -> None:
-        _require("log", values, values > -self.scale, f"values above {-self.scale:g}")
+        good, advice = values > -self.scale, "; take 'standardise', 'asinh' or a larger scale"
+        _require("log", values, good, f"values above {-self.scale:g}", advice)
 
     def forward(self, values: Tensor, conditions: Tensor) -> Tensor:
         return torch.log1p(values / self.scale)
@@ -154,7 +155,8 @@ class Standardise(Step):
 
     def fit(self, values: Tensor, conditions: Tensor) -> None:
         self.mean.copy_(values.double().mean())
-        self.width.copy_(values.double().std().clamp_min(1e-12))
+        width = float(values.double().std())
+        self.width.fill_(width if width > 0 else 1.0)  # one number, or equal ones, have none
 
     def forward(self, values: Tensor, conditions: Tensor) -> Tensor:
         return (values - self.mean) / self.width
@@ -311,7 +313,9 @@ class Dequantise(Step):
 
     def fit(self, values: Tensor, conditions: Tensor) -> None:
         whole = (values >= 0) & (values == values.floor())
-        _require("dequantise", values, whole, "whole numbers from 0")
+        advice = "; for what is not counted leave it out, and say what is after it"
+        _require("dequantise", values, whole, "whole numbers from 0", advice)
+        _require("dequantise", values, values < 1 << 23, f"counts below {1 << 23:,}")
 
     def forward(self, values: Tensor, conditions: Tensor) -> Tensor:
         return values + 0.5
@@ -348,7 +352,10 @@ def _positive(step: str, name: str, value: Any) -> float:
 
 
 def _require_densities(step: str, values: Tensor) -> None:
-    advice = "; for overdensities take 'asinh', or 'log' with a scale above 1"
+    advice = (
+        "; for overdensities take 'asinh', or 'log' with a scale above 1; for values of either "
+        "sign 'standardise' or 'asinh'"
+    )
     _require(step, values, values >= 0, "values of 0 or more", advice)
 
 

@@ -4,6 +4,7 @@ To add one: write its config dataclass beside its modules and put a `build` func
 ``@architecture(name, Config)``.  The contract test runs over everything that is registered.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ class Generator(nn.Module):
     """
 
     latent: int
+    exponent: float = 1.0  # see `Transform.exponent`: what a training's samples are seen through
 
     def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> str:
         """Set data-dependent starting values from training samples (default: none).
@@ -72,6 +74,8 @@ class Critic(nn.Module):
     in ``x``), `score` judges them.  Gradient penalties act on the views.
     """
 
+    exponent: float = 1.0  # see `Transform.exponent`: what a training's samples are seen through
+
     def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Set data-dependent constants (means and widths of the views) from training samples."""
 
@@ -94,25 +98,39 @@ Pair = tuple[Callable[[], Generator], Callable[[], Critic]]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A registered pair of networks; ``transform`` lists the steps it expects by default."""
+    """A registered pair of networks; ``transform`` lists the steps it expects by default.
+
+    They are for samples in one of the ``units``, of any where there are none; else the values
+    decide (`emulators.data.transforms.suited`), and what the generator ``makes``: from where to
+    where.
+    """
 
     name: str
     config: type
     build: Callable[[Any, SampleSpec], Pair]
     transform: tuple[dict[str, Any], ...]
     condition: str  # how conditions are scaled, "range" or "unit": see `Transform`
+    units: tuple[str, ...]
+    makes: tuple[float, float]
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
 
 
 def architecture(
-    name: str, config: type, transform: tuple[dict[str, Any], ...] = (), condition: str = "range"
+    name: str,
+    config: type,
+    transform: tuple[dict[str, Any], ...] = (),
+    condition: str = "range",
+    units: tuple[str, ...] = (),
+    makes: tuple[float, float] = (-math.inf, math.inf),
 ) -> Callable[[Callable[[Any, SampleSpec], Pair]], Any]:
     """Register the decorated ``build(config, spec)``, which gives a `Pair`, under a name."""
 
     def register(function: Callable[[Any, SampleSpec], Pair]) -> Any:
-        ARCHITECTURES[name] = Architecture(name, config, function, transform, condition)
+        ARCHITECTURES[name] = Architecture(
+            name, config, function, transform, condition, units, makes
+        )
         return function
 
     return register

@@ -2,7 +2,8 @@
 
 Three streams of locally connected layers, one a readout layer, joined by in-painting attention; the
 only conditioning is a latent scaled by the incident energy.  In the counting of Keras (parameters
-and batch-norm statistics) the generator has 29,726,376 numbers and the critic 2,744,524.
+and batch-norm statistics) the generator has 29,726,376 numbers and the critic 2,744,524.  Other
+conditions, which the published networks do not have, stand beside the latent and the features.
 
 Kept although one would do it differently today, because it is what was published: the sparsity and
 the 5 GeV indicator in the critic are hard and give the generator no gradient, and the critic sees
@@ -130,12 +131,16 @@ class _Inpaint(nn.Module):
 
 
 class CaloGANGenerator(Generator):
-    """CaloGAN's generator: latent and energy share in, cells in GeV out."""
+    """CaloGAN's generator: latent and energy share in, cells in GeV out.
 
-    def __init__(self, options: CaloGAN) -> None:
+    ``n_conditions`` counts the incident energy, the first condition.
+    """
+
+    def __init__(self, options: CaloGAN, n_conditions: int = 1) -> None:
         super().__init__()
         self.latent = options.latent
-        self.streams = nn.ModuleList(_Stream(options.latent, *shape) for shape in SHAPES)
+        width = options.latent + n_conditions - 1
+        self.streams = nn.ModuleList(_Stream(width, *shape) for shape in SHAPES)
         self.inpaint = nn.ModuleList(
             _Inpaint(*shape) for shape in (SHAPES[1:] if options.attention else ())
         )
@@ -148,13 +153,15 @@ class CaloGANGenerator(Generator):
         z
             Latent, shape ``(batch, latent)``.
         c
-            Incident energy over the upper end of its range, shape ``(batch, 1)``.
+            Incident energy over the upper end of its range, then other conditions likewise, shape
+            ``(batch, conditions)``.
 
         Returns
         -------
         Cells of the three layers, flat, shape ``(batch, 504)``, GeV, none negative.
         """
-        images = [stream(z * c) for stream in self.streams]
+        seen = torch.cat([z * c[:, :1], c[:, 1:]], 1)
+        images = [stream(seen) for stream in self.streams]
         if self.inpaint:
             wide = F.interpolate(images[0], scale_factor=(4.0, 1.0), mode="nearest")
             images[1] = self.inpaint[0](images[1], F.avg_pool2d(wide, (1, 8)))
@@ -205,32 +212,34 @@ class CaloGANCritic(Critic):
     Parameters
     ----------
     maximum_energy
-        What a condition of 1 stands for, GeV.
+        What an incident energy of 1 stands for, GeV.
+    n_conditions
+        How many conditions there are, the incident energy first.
     """
 
-    def __init__(self, maximum_energy: float) -> None:
+    def __init__(self, maximum_energy: float, n_conditions: int = 1) -> None:
         super().__init__()
         self.maximum_energy = maximum_energy
         eyes = [_Eye(*shape) for shape in SHAPES]
         self.eyes = nn.ModuleList(eyes)
         self.energy_closeness = MinibatchDiscrimination(len(SHAPES))
         # per eye: 10 for closeness, 1 sparsity, 10 for its closeness; see `score` for the rest
-        width = sum(eye.width + 21 for eye in eyes) + 3 + 1 + 1 + 1 + 10
+        width = sum(eye.width + 21 for eye in eyes) + 3 + 1 + 1 + 1 + 10 + n_conditions - 1
         self.last = _glorot(nn.Linear(width, 1))
 
     def score(self, views: tuple[Tensor, ...], c: Tensor) -> Tensor:
-        """Judge showers ``(batch, 504)``, GeV, at energies ``c (batch, 1)``: ``(batch, 1)``."""
+        """Judge showers ``(batch, 504)``, GeV, at ``c (batch, conditions)``: ``(batch, 1)``."""
         x = views[0].float()
         images = [x[:, s].reshape(-1, *shape) for s, shape in zip(SLICES, SHAPES)]
         features = [eye(image) for eye, image in zip(self.eyes, images)]
         with full_precision(x):
             layers = torch.stack([image.sum((1, 2)) for image in images], 1)  # GeV
             total = layers.sum(1, keepdim=True)
-            well = (total - c.float() * self.maximum_energy).abs()
+            well = (total - c[:, :1].float() * self.maximum_energy).abs()
             outside = (well > ENERGY_WELL).float()
             close = self.energy_closeness(layers).tanh()
             energies = [layers / 10, total / 100, well, 10 * outside, close]
-            scores: Tensor = self.last(torch.cat([*features, *energies], 1))
+            scores: Tensor = self.last(torch.cat([*features, *energies, c[:, 1:].float()], 1))
         return scores
 
 
@@ -244,7 +253,8 @@ def build(options: CaloGAN, spec: SampleSpec) -> Pair:
             f"network 'calogan' is made for layers of 3x96 + 12x12 + 12x6 cells, not {found}; "
             "use 'shower' or 'mlp'"
         )
-    if [c.name for c in spec.conditions] != ["incident_energy"]:
-        raise InputError("network 'calogan' takes incident_energy as its one condition")
-    largest = spec.conditions[0].maximum
-    return lambda: CaloGANGenerator(options), lambda: CaloGANCritic(largest)
+    names = [c.name for c in spec.conditions]
+    if names[:1] != ["incident_energy"]:
+        raise InputError("network 'calogan' takes incident_energy as its first condition")
+    largest, n = spec.conditions[0].maximum, len(names)
+    return lambda: CaloGANGenerator(options, n), lambda: CaloGANCritic(largest, n)

@@ -55,7 +55,13 @@ class CosmoGAN:
         _require_positive(width=self.width)
 
 
-@architecture("cosmogan", CosmoGAN, transform=({"name": "rational", "a": 4.0},))
+@architecture(
+    "cosmogan",
+    CosmoGAN,
+    transform=({"name": "rational", "a": 4.0},),
+    units=("count",),
+    makes=(-1.0, 1.0),
+)
 def cosmogan(options: CosmoGAN, spec: SampleSpec) -> Pair:
     """Build CosmoGAN: 5-cell kernels, batch norm after every hidden layer of both networks."""
     latent = {"500Mpc": 100, "100Mpc": 200}[options.variant]
@@ -130,7 +136,11 @@ def latent_norm(z: Tensor, c: Tensor) -> Tensor:
 
 
 @architecture(
-    "cosmogan-conditional", ConditionalCosmoGAN, transform=({"name": "log", "scale": 1.0},)
+    "cosmogan-conditional",
+    ConditionalCosmoGAN,
+    transform=({"name": "log", "scale": 1.0},),
+    units=("count", ""),
+    makes=(0.0, math.inf),
 )
 def conditional(options: ConditionalCosmoGAN, spec: SampleSpec) -> Pair:
     """Build the conditional GAN: no batch norm, the critic sees conditions after its maps."""
@@ -214,7 +224,13 @@ def _heavy_tailed(z: Tensor, c: Tensor, degrees_of_freedom: int) -> Tensor:
     return torch.cat([student_t(z, degrees_of_freedom), c], 1)
 
 
-@architecture("heavy-tail", HeavyTail, transform=({"name": "piecewise"},))
+@architecture(
+    "heavy-tail",
+    HeavyTail,
+    transform=({"name": "piecewise"},),
+    units=("count",),
+    makes=(-1.0, 1.0),
+)
 def heavy_tail(options: HeavyTail, spec: SampleSpec) -> Pair:
     """Build the heavy-tailed GAN: conditions join the critic's maps after the first layer."""
     start, conditions = first_map("heavy-tail", spec, HALVINGS), len(spec.conditions)

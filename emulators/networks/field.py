@@ -210,14 +210,13 @@ class FieldGenerator(Generator):
 
         A filter in ``k`` and a map of values, both polynomials of the conditions, act on the
         network's Gaussianised field from now on, also where a training goes on from here.  They are
-        fitted to training samples; the spectra compared are those of ``exp(x)``, the density where
-        the transform is a logarithm.
+        fitted to training samples; the spectra compared are those of the `density`.
         """
         self.eval()
         target, found = copy.deepcopy(self.filter), copy.deepcopy(self.filter)
-        dense = density(x)
+        dense = density(x, self.exponent)
         mean = dense.mean()  # else it outshines the largest scales
-        dense -= mean
+        dense = dense - mean
         target.fit(dense, c, simulations)
         wanted = log_mean(_square(dense), c, simulations)
         self.one_point.fit(x, c, simulations)  # a trained network does not depend on it
@@ -233,7 +232,8 @@ class FieldGenerator(Generator):
         c = torch.cat(parts)
 
         def made(ys: list[Tensor]) -> Tensor:
-            return torch.cat([density(self._finished(y, p)) - mean for y, p in zip(ys, parts)])
+            fields = (self._finished(y, p) for y, p in zip(ys, parts))
+            return torch.cat([density(x, self.exponent) - mean for x in fields])
 
         self.filter.log_k.copy_(target.log_k)
         self.filter.coefficients.zero_()
@@ -260,7 +260,8 @@ class FieldGenerator(Generator):
         weight = torch.exp(-at.square() / 2)
         logs = []
         for by in (0.0, STRETCH):
-            values = density(self.one_point(at - by * (at - TAIL).clamp_min(0), p)) - mean
+            values = self.one_point(at - by * (at - TAIL).clamp_min(0), p)
+            values = density(values, self.exponent) - mean
             logs.append((values.square() * weight).sum(2).log())
         slope = (logs[0] - logs[1]).double().cpu() / STRETCH
         design = features(p.double()).cpu()
@@ -384,6 +385,7 @@ class FieldCritic(Critic):
     @torch.no_grad()
     def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit the summaries' thresholds, and their mean and width at each condition."""
+        self.summaries.exponent = self.exponent
         self.summaries.fit(self._seen(x), c, simulations)
 
     def views(self, x: Tensor, c: Tensor) -> tuple[Tensor, ...]:
@@ -419,6 +421,7 @@ class FieldCritic(Critic):
     Field,
     transform=({"name": "dequantise"}, {"name": "log", "scale": 1.0}),
     condition="range",
+    units=("count",),
 )
 def build(config: Field, spec: SampleSpec) -> Pair:
     """Build the pair for the grid of the spec."""

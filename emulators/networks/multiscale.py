@@ -424,7 +424,12 @@ class MultiscaleCritic(Critic):
         return torch.stack(scores, 1)
 
 
-@architecture(NAME, Multiscale, transform=({"name": "dequantise"}, {"name": "nbody_log"}))
+@architecture(
+    NAME,
+    Multiscale,
+    transform=({"name": "dequantise"}, {"name": "nbody_log"}),
+    units=("count",),
+)
 def build(config: Multiscale, spec: SampleSpec) -> Pair:
     """Build the pair for the grid of the spec."""
     return lambda: MultiscaleGenerator(config, spec), lambda: MultiscaleCritic(config, spec)

@@ -37,7 +37,8 @@ class OnePoint(nn.Module):
         super().__init__()
         start = torch.linspace(-4, 4, LEVELS).expand(channels, -1)
         self.register_buffer("values", start.clone())
-        self.register_buffer("largest", torch.full((channels, 1), 1e30))
+        none = torch.finfo(torch.float32).max  # no value is larger
+        self.register_buffer("largest", torch.full((channels, 1), none))
         coefficients = torch.zeros(channels, n_features(conditions), LEVELS)
         coefficients[:, 0] = start
         self.register_buffer("coefficients", coefficients)

@@ -13,6 +13,7 @@ __all__ = ["Spectrum", "shell_means", "shells", "taper", "wave_number"]
 
 KNOTS = 33  # wave numbers at which the spectrum is tabulated
 CHUNK = 1 << 24  # cells worked on at once
+ROUNDING = 1e-12  # of the largest power: what is below it in single precision is rounding
 
 
 class Spectrum(nn.Module):
@@ -20,7 +21,7 @@ class Spectrum(nn.Module):
 
     Power is the variance of a mode over the number of cells, so that it does not depend on the size
     of the box; its logarithm is linear in ``log k`` between `KNOTS` wave numbers.  ``k`` counts
-    radians per length of the grid (h/Mpc), or per cell where there is no grid.
+    radians per length of the grid (h/Mpc, 1/deg), or per cell where there is no grid.
     """
 
     log_k: Tensor
@@ -60,15 +61,20 @@ class Spectrum(nn.Module):
         dims = tuple(range(2, y.ndim))
         parts = []
         for some in torch.split(y, max(1, CHUNK // y[0].numel())):
-            power = torch.fft.rfftn(some.float() * window, dim=dims).abs().square().flatten(2)
-            power = power.double() * share / math.prod(self.cells)
+            # the mean would leak through the window into the largest scales
+            mean = some.double().mean(dims, keepdim=True)
+            size = torch.fft.rfftn((some - mean).float() * window, dim=dims).abs().flatten(2)
+            power = size.double().square() / math.prod(self.cells)
+            power[..., 0] = mean.flatten(1).square() * math.prod(self.cells)
+            power *= share
             means = power.new_zeros(*power.shape[:2], len(modes)).index_add_(2, places, power)
             parts.append(means.cpu())
         knots = torch.linspace(float(log_k[1]), float(log_k[-1]), KNOTS - 1)
         self.log_k.copy_(torch.cat([log_k[:1], knots]))
         left, step = _place(self.log_k.double().cpu(), log_k)
         design = features(c.double()).cpu()
-        for channel, power in enumerate(torch.cat(parts).clamp_min(1e-12).unbind(1)):
+        for channel, power in enumerate(torch.cat(parts).unbind(1)):
+            power = power.clamp_min(ROUNDING * float(power.max()) or ROUNDING)  # its log is taken
             if around is not None:
                 at, on = _place(log_k, around.log_k.double().cpu())
                 known = around.coefficients[channel].double().cpu()

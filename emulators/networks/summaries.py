@@ -23,7 +23,7 @@ AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 27}  # cells above thresholds: a cache's
 class Summaries(nn.Module):
     """Logarithms of spectra and of shares of cells, as pulls from their mean at the conditions.
 
-    Spectra of the field and of its exponential; shares of cells above thresholds, of the field
+    Spectra of the field and of its `density`; shares of cells above thresholds, of the field
     averaged over more and more cells and of what each average leaves out (Haar's wavelets); and, of
     whole counts and of each average, shares that are peaks or minima beyond thresholds: below the
     lower ones, above the others, since few are there.
@@ -45,6 +45,7 @@ class Summaries(nn.Module):
     softness: Tensor
     centre: Tensor
     width: Tensor
+    exponent: float = 1.0  # of the `density`
 
     def __init__(
         self,
@@ -106,8 +107,8 @@ class Summaries(nn.Module):
     def _measured(self, x: Tensor) -> Tensor:
         dims = tuple(range(2, x.ndim))
         parts = []
-        # the density itself, where the transform is a logarithm: its power is in the rare peaks
-        for values in (x, density(x)):
+        # the density itself: its power is in the rare peaks
+        for values in (x, density(x, self.exponent)):
             values = values - values.mean(dims, keepdim=True)
             power = torch.fft.rfftn(values * self.window, dim=dims).abs().square().flatten(2)
             parts.append((power @ self.share + 1e-6).log().flatten(1))
@@ -139,9 +140,12 @@ class Summaries(nn.Module):
         return torch.cat(shares, 2)
 
 
-def density(x: Tensor) -> Tensor:
-    """Return ``exp(x)``: the density, up to a factor, where the transform is a logarithm."""
-    return x.clamp_max(LARGEST).exp()
+def density(x: Tensor, exponent: float = 1.0) -> Tensor:
+    """Return the density, up to factor and offset: ``exp(exponent x)``.
+
+    Where the transform is no logarithm the exponent is 0, and the density ``x`` itself.
+    """
+    return (exponent * x).clamp_max(LARGEST).exp() if exponent else x
 
 
 def _peaks(x: Tensor, least: float) -> Tensor:

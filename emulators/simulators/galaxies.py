@@ -147,6 +147,7 @@ class Galaxies:
             lengths=(side, side),
             unit="arcsec",
             periodic=(False, False),
+            components=("scalar",) * len(self.bands),
         )
         shape = (len(self.bands), self.size, self.size)
         return SampleSpec("image", "native", shape, "electron / s", (), grid=grid)

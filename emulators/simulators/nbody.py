@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators import random
+from emulators.data.counts import counted
 from emulators.data.spec import Column, Condition, Grid, SampleSpec
 from emulators.simulators.base import Simulated, require, simulator
 from emulators.simulators.cosmology import K_MAX, Code, Cosmologies, Cosmology, linear_power
@@ -346,4 +347,6 @@ class NBody:
             mass = mass * (volumes / len(positions)) - 1
         if self.smoothing:
             mass = smooth(mass, self.smoothing, d)
+        elif self.quantity == "counts":
+            return counted(mass[:, None], "simulator 'nbody'", "give more cells, or overdensities")
         return mass[:, None].astype(np.float32)

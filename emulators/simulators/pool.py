@@ -118,7 +118,8 @@ def run_simulations(
 
 def _serve(pipe: Connection, simulator: Simulator, seed: int, folder: str) -> None:
     tempfile.tempdir = folder
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes: the parent's to handle
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(folder,), daemon=True).start()
     try:
         simulate = simulator.start(seed)

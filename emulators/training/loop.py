@@ -15,7 +15,7 @@ from emulators.training import checkpoint
 from emulators.training.distributed import World, choose_device, join, leave
 from emulators.training.monitor import Measure
 from emulators.training.recipe import Recipe, recipe_from
-from emulators.training.record import device_name, duration
+from emulators.training.record import device_name, duration, steps_in_words
 from emulators.training.run import Run
 from emulators.training.trainer import Trainer, TrainingDiverged
 
@@ -42,7 +42,8 @@ def train(
     Returns
     -------
     The path of the emulator file: the averaged generator at its best.  Where the training was
-    stopped by SIGTERM or Ctrl-C, the best so far.
+    stopped by SIGTERM or Ctrl-C, the best so far; but where the program has a handler of its own
+    for that signal, it is called when the state is saved, and may raise (the command line's does).
 
     Raises
     ------
@@ -151,7 +152,7 @@ def dry_run(recipe: Recipe, steps: int = 20) -> str:
         f"rows       {', '.join(f'{len(rows):,} {name}' for name, rows in splits.items())}",
         f"networks   generator {weights[0]:,} weights, critic {weights[1]:,}, "
         f"{trainer.generator.latent} latents",
-        f"transform  {' > '.join(s['name'] for s in recipe.transform.steps or ()) or 'none'}",
+        f"transform  {steps_in_words(recipe.transform.steps or ())}",
         f"speed      {rate:,.0f} samples/s on {device_name(trainer.world.device)}, "
         f"{table.precision}" + ("" if healthy else "; DIVERGES in its first steps"),
         f"duration   {duration(min(budgets))}, and the time that the monitor takes",

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from emulators.data.spec import Samples, SampleSpec
 from emulators.emulator import Emulator
 
-__all__ = ["Measure", "Monitor", "default_measure", "field_distance", "scaled_w1"]
+__all__ = ["Measure", "Monitor", "default_measure", "field_distance", "left_out", "scaled_w1"]
 
 # measure(generated, reference, spec) -> numbers.  The first number decides which state is the best;
 # smaller is better.
@@ -39,21 +39,44 @@ def scaled_w1(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[
     Returns
     -------
     ``scaled_w1``, the mean over the observables of the first Wasserstein distance divided by the
-    standard deviation of the reference, and ``scaled_w1_largest``, the largest of them; an
-    observable that is the same for all reference showers is left out.
+    standard deviation of the reference, and ``scaled_w1_largest``, the largest of them; without
+    what is `left_out`, NaN where nothing is left.
     """
     # only these two modules of the benchmarks are used here; they know nothing of training
     from emulators.benchmarks.distances import wasserstein
+    from emulators.benchmarks.showers import constant
+
+    assert spec.geometry is not None
+    ours, theirs = (_observables(s, spec) for s in (generated, reference))
+    still = constant(theirs, spec.geometry)
+    distances = [
+        wasserstein(ours[name], values) / float(np.std(values))
+        for name, values in theirs.items()
+        if name not in still
+    ] or [np.nan]
+    return {"scaled_w1": float(np.mean(distances)), "scaled_w1_largest": float(np.max(distances))}
+
+
+def _observables(showers: Samples, spec: SampleSpec) -> dict[str, npt.NDArray[np.float64]]:
     from emulators.benchmarks.showers import observables
 
     assert spec.geometry is not None
-    ours, theirs = (
-        observables(s.values, spec.geometry, s.conditions["incident_energy"])
-        for s in (generated, reference)
-    )
-    widths = {name: float(np.std(values)) for name, values in theirs.items()}
-    found = [wasserstein(ours[k], theirs[k]) / width for k, width in widths.items() if width > 0]
-    return {"scaled_w1": float(np.mean(found)), "scaled_w1_largest": float(np.max(found))}
+    return observables(showers.values, spec.geometry, showers.conditions["incident_energy"])
+
+
+def left_out(reference: Samples, spec: SampleSpec) -> list[str]:
+    """Return what the measure of `default_measure` cannot judge: its width is rounding noise.
+
+    See `emulators.benchmarks.showers.constant` and `emulators.benchmarks.fields.left_out`.
+    """
+    if spec.geometry is None:
+        from emulators.benchmarks import fields
+
+        assert spec.grid is not None
+        return fields.left_out(reference.values[:, 0], spec.grid, spec.unit)
+    from emulators.benchmarks.showers import constant
+
+    return sorted(constant(_observables(reference, spec), spec.geometry))
 
 
 def field_distance(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[str, float]:
@@ -99,12 +122,17 @@ class Monitor:
         """Return the measured numbers and the generated samples that they were measured on."""
         reference = self.reference
         # the file's own conditions, even where its attributes state a narrower range
-        asked: dict[str, Any] = dict(reference.conditions)
         generated = emulator.generate(
-            len(reference), seed=LATENTS, allow_extrapolation=True, **asked
+            len(reference), seed=LATENTS, allow_extrapolation=True, conditions=reference.conditions
         )
         found = self.measure(generated, reference, self.spec)
         return found, generated
+
+    @cached_property
+    def left_out(self) -> list[str]:
+        """What the measure cannot judge; of a measure of the user's own nothing is known."""
+        known = self.measure is default_measure(self.spec)
+        return left_out(self.reference, self.spec) if known else []
 
     @cached_property
     def floor(self) -> dict[str, float]:

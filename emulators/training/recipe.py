@@ -46,6 +46,8 @@ class Data:
         HDF5 file, relative to where the command is run.
     layout
         Name of its layout; empty: recognised by its keys.
+    conditions
+        Columns of one number a sample that are conditions beside those that the layout has.
     validation, test
         Fractions kept from training: the first chooses the best state, the second is never read.
     split_seed
@@ -59,6 +61,7 @@ class Data:
 
     path: str
     layout: str = ""
+    conditions: tuple[str, ...] = ()
     validation: float = 0.05
     test: float = 0.25
     split_seed: int = 0

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 import emulators
+from emulators.data.origins import training_record
 from emulators.training.distributed import World
 from emulators.training.trainer import Trainer
 
@@ -24,6 +26,7 @@ __all__ = [
     "environment",
     "pairs",
     "step_of",
+    "steps_in_words",
     "versions",
 ]
 
@@ -49,6 +52,7 @@ def card(trainer: Trainer) -> dict[str, Any]:
             "rows": {name: len(rows) for name, rows in trainer.rows.items()},
         },
         "versions": versions(),
+        **training_record(trainer.dataset, trainer.rows, trainer.start_card),
         "trained_on": {k: str(v) for k, v in trainer.dataset.attributes.items() if k in ORIGIN},
     }
 
@@ -96,6 +100,15 @@ def step_of(line: str) -> float:
 def pairs(numbers: dict[str, float]) -> str:
     """Return numbers by name, on one line."""
     return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+
+
+def steps_in_words(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Return the steps of a transform in words, with their settings."""
+    words = []
+    for step in steps:
+        settings = ", ".join(f"{k} = {v:g}" for k, v in step.items() if k != "name")
+        words.append(f"{step['name']} ({settings})" if settings else str(step["name"]))
+    return " > ".join(words) or "no transform"
 
 
 def count(n: float) -> str:

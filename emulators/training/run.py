@@ -4,6 +4,7 @@ import contextlib
 import datetime
 import json
 import logging
+import math
 import signal
 import sys
 import threading
@@ -16,11 +17,12 @@ import numpy as np
 from tqdm import tqdm
 
 from emulators.config import dump_toml
+from emulators.data.spec import ENERGY
 from emulators.emulator import Emulator
 from emulators.random import stream
 from emulators.training import checkpoint
 from emulators.training.distributed import check_same
-from emulators.training.monitor import Measure, Monitor, default_measure
+from emulators.training.monitor import Measure, Monitor, default_measure, field_distance
 from emulators.training.previews import preview
 from emulators.training.record import (
     card,
@@ -30,6 +32,7 @@ from emulators.training.record import (
     environment,
     pairs,
     step_of,
+    steps_in_words,
 )
 from emulators.training.trainer import Trainer, TrainingDiverged
 
@@ -97,7 +100,11 @@ class Run:
                 best, text = self.trainer.best, f"finished at {self._where()}"
                 if best:
                     text += f", best at {count(best['samples'])} samples: {pairs(best['found'])}"
+                elif self.monitor is not None:
+                    text += ", never with a finite physics metric: the last state"
                 self.say(f"{text}; {emulator}")
+        if stopped:
+            _hand_on(stopped)
         return emulator
 
     def _steps(self, stop: list[int], progress: bool, stack: contextlib.ExitStack) -> int:
@@ -174,19 +181,54 @@ class Run:
         )
         if trainer.decided and not trainer.steps:
             self.say(trainer.decided)
+        grid, isotropic = trainer.spec.grid, self.recipe.data.isotropic
+        channels = grid.channels if grid else ()
+        if grid and not grid.components and isotropic and trainer.spec.kind == "field":
+            self.say(
+                "fields are not mirrored and not turned: the file does not say what its channels "
+                f"{', '.join(channels)} are, scalars or components; to state it: emulators data "
+                f"convert {self.recipe.data.path} NEW.h5 --components NAMES, for each channel "
+                f"scalar or one of {', '.join(grid.axes)}"
+            )
+        self.say(f"samples are seen through {steps_in_words(self.recipe.transform.steps or ())}")
+        said = (
+            f"{c.name} {c.minimum:g} to {c.maximum:g} {c.unit or '(no unit)'}, {c.scale}"
+            for c in trainer.spec.conditions
+        )
+        self.say(f"conditions: {'; '.join(said) or 'none'}")
+        axes = sorted({*self.recipe.data.mirror, *self.recipe.options.get("mirror", ())})
+        if axes and (fixed := [c.name for c in trainer.spec.conditions if c.name != ENERGY.name]):
+            self.say(
+                f"showers are mirrored along {' and '.join(axes)}, {', '.join(fixed)} not: leave "
+                "mirror out where a mirrored shower has another one"
+            )
+        numbers, rest = trainer.dataset.unused
+        if numbers:
+            taken = "in the file, not used as conditions; data.conditions takes them"
+            self.say(f"{', '.join(numbers)}: {taken}")
+        if rest:
+            self.say(f"{', '.join(rest)}: in the file, not used")
         if self.recipe.training.minutes:
             self.say("a budget in minutes: the result depends on the speed of the machine")
+        reason = "no validation samples, or none for their kind"
+        if self.monitor is not None:
+            if names := self.monitor.left_out if self.chief else []:
+                self.say(f"left out of the physics metric, as constant: {', '.join(names)}")
+            # with several processes all must measure, or none
+            (blind,) = self.world.agree(float(self.chief and not self._judges(self.monitor.floor)))
+            if blind:
+                reason = "it cannot judge these validation samples, which are too much alike"
+                self.monitor = None
         if self.monitor is None:
-            self.say(
-                "no physics metric (no validation samples, or none for their kind): "
-                "emulator.pt will be the last state"
-            )
+            self.say(f"no physics metric ({reason}): emulator.pt will be the last state")
         elif self.chief:
             self.card["floor"] = self.monitor.floor
             self.say(
                 f"floor between halves of {len(self.monitor.reference):,} validation samples: "
                 + pairs(self.monitor.floor)
             )
+            if self.monitor.measure is field_distance and len(channels) > 1:
+                self.say(f"of {len(channels)} channels the first is compared alone: {channels[0]}")
         if trainer.steps:
             self.say(f"going on from {self._where()}")
 
@@ -256,11 +298,16 @@ class Run:
             path = self.folder / "previews" / f"{trainer.samples:012d}.png"
             preview(generated, self.monitor.reference, trainer.spec, path)
         first = next(iter(found))
-        if not trainer.best or found[first] < trainer.best["found"][first]:
+        best = trainer.best["found"][first] if trainer.best else math.inf
+        if self._judges(found) and not found[first] >= best:
             trainer.best = {"samples": trainer.samples, "found": found}
             emulator.card["validation"] = {"samples": len(generated), **found}
             emulator.save(self.folder / "emulator.pt")
             self._save("best.pt")
+
+    def _judges(self, found: dict[str, float]) -> bool:
+        """Whether the number that decides is one: infinity and NaN choose no state."""
+        return math.isfinite(next(iter(found.values()), 0.0))
 
     def _checkpoint(self) -> None:
         trainer = self.trainer
@@ -294,6 +341,13 @@ class Run:
             f"{duration(left)} left  {pairs(shown)}"
             + (f"  best at {count(best['samples'])}" if best else "")
         )
+
+
+def _hand_on(number: int) -> None:
+    """Call what the program itself does about a signal, now that the state is saved."""
+    handler = signal.getsignal(number)
+    if callable(handler) and handler is not signal.default_int_handler:
+        handler(number, None)
 
 
 @contextlib.contextmanager

@@ -67,11 +67,13 @@ class Mirrors:
 
 @dataclass(frozen=True)
 class GridSymmetry:
-    """A field of scalars without a preferred direction: mirrored, its axes exchanged, shifted.
+    """A field without a preferred direction: mirrored, its axes exchanged, shifted.
 
     Axes are exchanged where they are alike (cells, length, periodic or not), and shifted by any
     number of cells where they are periodic: with three axes alike the full group of the cube, of
-    48 maps.
+    48 maps.  Channels follow: a mirror changes the sign of a vector's component along its axis, and
+    an exchange of axes exchanges the components along them; a mirror changes the sign of U, and the
+    exchange of the axes of a map that of Q.
 
     Parameters
     ----------
@@ -81,26 +83,36 @@ class GridSymmetry:
         Which axes come round again.
     orders
         The orders of the axes that are allowed, the given one first.
+    components
+        Of the channels: the number of its axis, ``"scalar"``, ``"Q"`` or ``"U"``.  Empty: not
+        known, and then fields are shifted alone.
     """
 
     cells: tuple[int, ...]
     periodic: tuple[bool, ...]
     orders: tuple[tuple[int, ...], ...]
+    components: tuple[int | str, ...]
 
     @classmethod
     def of(cls, spec: SampleSpec) -> "GridSymmetry":
         """Return the symmetry of the grid of these fields."""
         assert spec.grid is not None
         cells, grid = spec.shape[1:], spec.grid
+        if not grid.components:
+            return cls(cells, grid.periodic, (tuple(range(len(cells))),), ())
         kinds = list(zip(cells, grid.lengths, grid.periodic, strict=True))
         orders = itertools.permutations(range(len(cells)))
         alike = tuple(o for o in orders if [kinds[axis] for axis in o] == kinds)
-        return cls(cells, grid.periodic, alike)
+        components = tuple(
+            grid.axes.index(name) if name in grid.axes else name for name in grid.components
+        )
+        return cls(cells, grid.periodic, alike, components)
 
     def draw(self, n: int, random: torch.Generator) -> Tensor:
         """Draw ``(n, 2 d + 1)``: shifts, whether to mirror each axis, the order of the axes."""
         shifts = [size if p else 1 for size, p in zip(self.cells, self.periodic)]
-        choices = [*shifts, *[2] * len(self.cells), len(self.orders)]
+        mirrors = [2 if self.components else 1] * len(self.cells)
+        choices = [*shifts, *mirrors, len(self.orders)]
         drawn = torch.rand(n, len(choices), generator=random, device=random.device)
         return (drawn.double() * torch.tensor(choices, device=random.device)).long()
 
@@ -119,12 +131,36 @@ class GridSymmetry:
         for axis in range(1, d):
             flat = flat * self.cells[axis] + place[:, axis]
         index = flat.view(len(values), 1, -1).expand(-1, values.shape[1], -1)
-        return values.flatten(2).gather(2, index).view_as(values)
+        mapped = values.flatten(2).gather(2, index)
+        if {*self.components} - {"scalar"}:
+            channel, sign = self._sources(drawn)
+            mapped = mapped.gather(1, channel[:, :, None].expand_as(mapped)) * sign[:, :, None]
+        return mapped.view_as(values)
+
+    def _sources(self, drawn: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which channel each comes from, and its sign, both ``(n, channels)``."""
+        d, device = len(self.cells), drawn.device
+        signs = 1 - 2 * drawn[:, d : 2 * d]
+        orders = torch.tensor(self.orders, device=device)[drawn[:, -1]]
+        along = torch.tensor([self._channels(axis) for axis in range(d)], device=device).long()
+        channel = torch.arange(len(self.components), device=device).repeat(len(drawn), 1)
+        sign = torch.ones_like(channel)
+        for axis in range(d):  # of the mapped field; orders[:, axis] is that of the field
+            channel[:, along[axis]] = along[orders[:, axis]]
+            sign[:, along[axis]] = signs.gather(1, orders[:, axis : axis + 1])
+        sign[:, self._channels("U")] = signs.prod(1, keepdim=True)
+        exchanged = (orders != torch.arange(d, device=device)).any(1, keepdim=True)
+        sign[:, self._channels("Q")] = 1 - 2 * exchanged.long()
+        return channel, sign
+
+    def _channels(self, component: int | str) -> list[int]:
+        return [i for i, name in enumerate(self.components) if name == component]
 
     def __len__(self) -> int:
         """Return the order of the group."""
         shifts = math.prod(size for size, p in zip(self.cells, self.periodic) if p)
-        order: int = shifts * 2 ** len(self.cells) * len(self.orders)
+        mirrors = 2 ** len(self.cells) if self.components else 1
+        order: int = shifts * mirrors * len(self.orders)
         return order
 
 
@@ -149,4 +185,7 @@ def symmetry_of(
     """
     if mirror:
         return Mirrors(spec.geometry, mirror)
-    return GridSymmetry.of(spec) if isotropic and spec.kind == "field" and spec.grid else None
+    if not isotropic or spec.kind != "field" or not spec.grid:
+        return None
+    symmetry = GridSymmetry.of(spec)
+    return symmetry if len(symmetry) > 1 else None

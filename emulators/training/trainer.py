@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from emulators.config import nearest
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples
 from emulators.data.stream import BatchStream
-from emulators.data.transforms import Transform, condition_tensor
+from emulators.data.transforms import Transform, condition_tensor, suited
 from emulators.errors import InputError
 from emulators.networks.base import ARCHITECTURES, Generator, build_networks
 from emulators.random import stream
@@ -40,6 +41,7 @@ __all__ = ["Trainer", "TrainingDiverged", "resolve"]
 FIT_SAMPLES, FIT_BYTES = 50_000, 1 << 30  # what the transform is fitted on, at most
 TURNED = 1 << 24  # numbers turned at once
 START_SAMPLES, START_BYTES = 32_768, 1 << 28  # what networks take their starting values from
+SEEN_SAMPLES, SEEN_CELLS = 256, 1 << 24  # what transforms that suit the values are chosen by
 LARGEST_SCORE = 1e4
 
 
@@ -55,19 +57,29 @@ def native_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(check is not None and check() for check in checks)
 
 
-def resolve(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:
-    """Return the recipe with every choice that was left to the program made and written out."""
+def resolve(
+    recipe: Recipe, dataset: Dataset, rows: npt.NDArray[np.int64], device: torch.device
+) -> Recipe:
+    """Return the recipe with every choice that was left to the program made and written out.
+
+    ``rows`` are those to train on.
+    """
     name = recipe.architecture
     if name not in ARCHITECTURES:
         raise InputError(f"unknown network '{name}'{nearest(name, list(ARCHITECTURES))}")
     entry, chosen = ARCHITECTURES[name], recipe.transform
+    steps = chosen.steps
+    if steps is None:
+        steps = entry.transform
+        if entry.units and dataset.spec.unit not in entry.units:
+            steps = suited(dataset.spec.unit, _glance(dataset, rows), entry.makes)
     precision: Any = recipe.training.precision
     if precision == "auto":
         precision = "bfloat16" if native_bfloat16(device) else "float32"
     return recipe.replace(
         data={"path": str(Path(dataset.path).absolute()), "layout": dataset.layout},
         transform={
-            "steps": entry.transform if chosen.steps is None else chosen.steps,
+            "steps": steps,
             "condition": chosen.condition or entry.condition,
         },
         training={
@@ -75,6 +87,12 @@ def resolve(recipe: Recipe, dataset: Dataset, device: torch.device) -> Recipe:
             "device": device.type if recipe.training.device == "auto" else recipe.training.device,
         },
     )
+
+
+def _glance(dataset: Dataset, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Return the values of a few samples of these rows, from the first to the last."""
+    most = max(1, min(len(rows), SEEN_SAMPLES, SEEN_CELLS // math.prod(dataset.spec.shape)))
+    return dataset.take(np.unique(rows[np.linspace(0, len(rows) - 1, most).astype(int)])).values
 
 
 class Trainer:
@@ -94,10 +112,10 @@ class Trainer:
     def __init__(self, recipe: Recipe, world: World) -> None:
         self.world = world
         data = recipe.data
-        self.dataset = Dataset(data.path, data.layout or None)
-        self.recipe = recipe = resolve(recipe, self.dataset, world.device)
-        self.spec, seed = self.dataset.spec, recipe.training.seed
+        self.dataset = Dataset(data.path, data.layout or None, conditions=data.conditions)
         self.rows = self.dataset.split(data.validation, data.test, data.split_seed)
+        self.recipe = recipe = resolve(recipe, self.dataset, self.rows["train"], world.device)
+        self.spec, seed = self.dataset.spec, recipe.training.seed
         self.batch_size, train = recipe.training.batch_size, self.rows["train"]
         if self.batch_size % world.size:
             raise InputError(
@@ -176,10 +194,12 @@ class Trainer:
             )
         start = start_of(self.recipe, self.transform, self.generator)
         self.decided = ""  # by the data, in words
+        self.start_card = {} if start is None else start.card
         if start is None:
             self.transform.fit(samples)
         else:
             self.transform.load_state_dict(start.transform.state_dict())
+        self.generator.exponent = self.critic.exponent = self.transform.exponent
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             seen = self._seen(samples[: self._fitting(START_SAMPLES, START_BYTES)], numbers)

@@ -116,3 +116,14 @@ def test_triangles_that_the_grid_cannot_hold_are_refused():
         bispectra(fields, (16.0, 16.0), edges, equilateral(edges))
     with pytest.raises(InputError, match="no triangle"):
         bispectra(fields, (16.0, 16.0), edges, np.array([[0, 0, 3]]))
+
+
+def test_a_constant_changes_no_triangle_of_a_tapered_field():
+    fields = np.random.default_rng(4).normal(size=(4, 24, 24)) ** 2
+    edges = shell_edges((24, 24), (3.0, 3.0), 3, 2 / 3)
+    triangles = np.concatenate([equilateral(edges), squeezed(edges)])
+    cold, warm = (
+        bispectra(f, (3.0, 3.0), edges, triangles, taper=True).bispectrum
+        for f in (fields, fields + 300)
+    )
+    np.testing.assert_allclose(warm, cold, rtol=1e-7, atol=1e-9 * np.abs(cold).max())

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -8,6 +9,7 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from emulators.benchmarks import distributions, measured_features, report
+from emulators.benchmarks.classified import classify_showers
 from emulators.benchmarks.closest import closest_rows
 from emulators.benchmarks.diagnosis import diagnose as diagnosis
 from emulators.benchmarks.diagnosis.diagnose import diagnose
@@ -32,6 +34,7 @@ from emulators.data.convert import convert
 from emulators.data.dataset import Dataset, split_rows
 from emulators.data.hdf5 import HDF5Writer, content_hash
 from emulators.data.spec import ReadoutLayer, Samples, ShowerGeometry
+from emulators.errors import InputError
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "photon_showers.h5"
 N = 1200
@@ -323,6 +326,55 @@ def test_training_showers_are_not_among_the_reference(write_showers, tmp_path):
     with h5py.File(path, "a") as file:  # nothing held out: what was trained on is the reference
         del file.attrs["training_split"]
     assert len(load_pair(path, source, None, 0).trained) == 0
+
+
+def test_showers_are_paired_by_all_conditions(write_showers, tmp_path):
+    """A column of one file is a condition where the other file says that it is one."""
+    angles = np.linspace(40, 140, 200)
+    source = write_showers(tmp_path / "r.h5", 200, seed=2, theta=angles, phi=angles)
+    stated = Dataset(source, conditions=["theta"])
+
+    energy, theta = stated.spec.conditions
+
+    def written(angles, unit=""):
+        spec = replace(stated.spec, conditions=(energy, replace(theta, unit=unit)))
+        samples = stated.read(0, 200)
+        samples.conditions["theta"] = angles.astype("f4")
+        with HDF5Writer(tmp_path / "g.h5", spec, 200, overwrite=True) as writer:
+            writer.append(samples)
+        return tmp_path / "g.h5"
+
+    pair = load_pair(written(angles), source, None, 0)
+    assert (pair.paired, pair.warnings) == (True, ())
+    for samples in (pair.generated, pair.reference):
+        assert list(samples.conditions) == ["incident_energy", "theta"]
+    # at the same energies, but at other angles: not paired, and said
+    pair = load_pair(written(angles / 2 + 20), source, None, 0)
+    assert not pair.paired
+    assert pair.warnings[0].startswith("The theta of the two files are distributed differently")
+    with pytest.raises(InputError, match="theta is in 'deg' and ''"):
+        load_pair(written(angles, "deg"), source, None, 0)
+    plain = write_showers(tmp_path / "p.h5", 200, seed=2)
+    pair = load_pair(written(angles), plain, None, 0)
+    assert list(pair.generated.conditions) == ["incident_energy"]
+    assert "Only one of the files has theta" in pair.warnings[0]
+
+
+def test_an_emulator_that_ignores_a_condition_is_told(write_showers, tmp_path):
+    """Angles dealt out anew leave every distribution as it is, and are seen by the classifier."""
+    n = 2000
+    source = write_showers(tmp_path / "r.h5", n, seed=2)
+    with h5py.File(source, "a") as file:
+        share = file["layer_0"][:].sum((1, 2)) / file["energy"][:, 0]
+        file["theta"] = share / share.std()
+    stated = Dataset(source, conditions=["theta"])
+    samples = stated.read(0, n)
+    rng = np.random.default_rng(0)
+    samples.conditions["theta"] = rng.permutation(samples.conditions["theta"])
+    with HDF5Writer(tmp_path / "g.h5", stated.spec, n) as writer:
+        writer.append(samples)
+    pair = load_pair(tmp_path / "g.h5", source, None, 0)
+    assert classify_showers(pair, "observables", "fast", 1, 0)["auc"]["value"] > 0.8
 
 
 def test_equal_energies_few_cells_and_empty_layers(parts):

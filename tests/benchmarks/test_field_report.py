@@ -45,13 +45,15 @@ def maps(rng, omega, sigma, tilt=0.0, d=2, side=SIDE):
     return fields
 
 
-def write(path, fields, conditions=None, simulation=None, periodic=True, attributes=(), **grid):
+def write(
+    path, fields, conditions=None, simulation=None, periodic=True, attributes=(), of="count", **grid
+):
     d = fields.ndim - 1
     spec = SampleSpec(
         "field",
         "native",
         (1, *fields.shape[1:]),
-        "count",
+        of,
         tuple(Condition(n, "", 0.0, 2.0) for n in conditions or ()),
         grid=Grid(
             **{
@@ -229,6 +231,14 @@ def test_the_record_is_the_json_file(whole):
     assert record["classifiers"]["observables"]["auc"]["n"] == 200
 
 
+def test_of_several_channels_each_is_measured_by_itself(whole):
+    record, _ = whole
+    line = "| channels | each is measured, and copies are looked for, by itself; "
+    assert line not in markdown(record)
+    two = [{**entry, "channel": name} for entry in record["channels"] for name in ("vx", "vy")]
+    assert line in markdown({**record, "channels": two})
+
+
 def test_the_page_is_whole_and_needs_no_network(whole):
     text = (whole[1] / "report.html").read_text()
     assert text.count("<script") == 1
@@ -293,8 +303,9 @@ def test_boxes_that_are_not_periodic_and_have_no_conditions(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_figures(law, reference, tmp_path):
+    twin = write(tmp_path / "t.h5", np.roll(law[2], 1, 1), dict(zip(NAMES, law[:2])))
     first, second, other = (
-        judged(reference, reference, tmp_path / name, max_samples=60, seed=seed)[0]
+        judged(twin, reference, tmp_path / name, max_samples=60, seed=seed)[0]
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     assert first["channels"] == second["channels"]
@@ -346,7 +357,8 @@ def test_showers_against_fields_are_refused(reference, shower_file, tmp_path):
 
 def test_other_conditions_are_warned_of(law, reference, tmp_path):
     conditions = {n: c[:100] for n, c in zip(NAMES, law[:2])}
-    same = load_fields(reference, reference, None, 0)
+    twin = write(tmp_path / "t.h5", np.roll(law[2], 1, 1), dict(zip(NAMES, law[:2])))
+    same = load_fields(twin, reference, None, 0)
     assert same.paired
     assert same.warnings == ()
     conditions["sigma_8"] = np.full(100, 0.8)
@@ -402,6 +414,11 @@ def test_copies_are_sought_among_the_fields_trained_on(law, reference, tmp_path)
     )
     _, lines = judged(provenance(path, reference, shares), reference, tmp_path / "report")
     assert lines["copies of training fields"]["status"] == "poor"
+    assert lines["fault: copies"]["status"] == "poor"
+    assert (
+        "80 of 80 generated fields are fields that were trained on"
+        in (lines["fault: copies"]["text"])
+    )
 
 
 # -- parts ----------------------------------------------------------------------------------------
@@ -456,3 +473,48 @@ def test_groups_of_conditions():
     wide = np.linspace(0, 1, 90)[:, None]
     thirds = condition_groups(("sigma_8",), wide, wide)
     assert [int(g[3].sum()) for g in thirds] == [30, 30, 30]
+
+
+@pytest.mark.parametrize(("length", "unit", "inverse"), [(5.0, "deg", "1/deg"), (50, "mm", "1/mm")])
+def test_lengths_and_fields_of_other_units(tmp_path, length, unit, inverse):
+    """Temperatures of 2.7 K on a patch of sky: nothing is said in Mpc/h, the mean hides nothing."""
+    rng = np.random.default_rng(9)
+    of = {"of": "K", "unit": unit, "lengths": (length, length), "channels": ("temperature",)}
+    paths = []
+    for name in ("g", "r"):
+        counts = maps(rng, [0.3] * 24, [0.8] * 24)
+        warm = (2.725 + 0.002 * (counts - 20)).astype(np.float32)
+        paths.append(write(tmp_path / f"{name}.h5", warm, periodic=False, **of))
+    record = benchmark(*paths, tmp_path / "report", classifiers=False)
+    entry = record["channels"][0]
+    power = entry["curves"][0]
+    assert power["axis"] == ["k", inverse]
+    first = (1 + 2**0.5) / 2 * 2 * np.pi / length  # modes (1, 0) and (1, 1), four of each
+    assert power["x"][0] == pytest.approx(first)
+    assert power["unit"] == f"(K)^2 ({unit})^2"
+    # of the mean 2.7 K nothing is in the lowest shell: tapered white noise of the maps' width
+    assert power["reference"][0] < 0.2**2 * length**2
+    text = (tmp_path / "report" / "report.md").read_text()
+    pages = [re.sub(r"data:image/[^\"]+", "", (tmp_path / "report" / "report.html").read_text())]
+    for drawing in re.findall(
+        r"svg\+xml;base64,([^\"]+)", (tmp_path / "report" / "report.html").read_text()
+    ):
+        pages.append(base64.b64decode(drawing).decode())
+    assert not any("Mpc" in words for words in (text, json.dumps(record["channels"]), *pages))
+    assert inverse in json.dumps(record["verdict"])
+
+
+def test_masses_over_decades_are_compared_in_their_logarithm(tmp_path):
+    rng = np.random.default_rng(10)
+    of = {"of": "(Msun/h)/(Mpc/h)^2", "channels": ("mass",)}
+    paths = [
+        write(tmp_path / f"{n}.h5", 1e9 * (1 + maps(rng, [0.3] * 16, [0.9] * 16)) ** 4, **of)
+        for n in ("g", "r")
+    ]
+    entry = judged(*paths, tmp_path / "report")[0]["channels"][0]
+    curve = next(c for c in entry["curves"] if c["name"] == "one_point")
+    edges = np.array(curve["edges"])
+    np.testing.assert_allclose(np.diff(np.log(edges)), np.log(edges[1] / edges[0]), rtol=1e-4)
+    assert entry["pictures"]["shows"].startswith("mass, log10 of (Msun/h)")
+    assert max(curve["reference"]) < 0.2
+    assert field_plots.curves([curve], {"one_point": [(-np.inf, 0.05)]}).startswith("data:image")

@@ -14,6 +14,7 @@ from emulators.benchmarks.fields import (
     distance,
     extreme_counts,
     extremes,
+    left_out,
     moments,
     observables,
     one_point,
@@ -57,7 +58,7 @@ def test_edges_of_values():
     edges = value_edges(np.array([-1.0, 98.0]), "overdensity")
     np.testing.assert_allclose(np.diff(np.log10(2 + edges)), 2 / 40)
     np.testing.assert_allclose(value_edges(np.array([-3.0, 5.0]), ""), np.linspace(-3, 5, 41))
-    np.testing.assert_allclose(value_edges(np.array([2.0]), ""), [1.5, 2.5])
+    np.testing.assert_allclose(value_edges(np.array([2.0]), ""), [1.0, 3.0])
 
 
 def test_moments_of_an_exponential_and_of_a_constant():
@@ -180,6 +181,7 @@ def test_power_distance_is_the_logarithm_of_the_ratio():
     found = score(contrast, reference, MAP)
     assert found["power_distance"] == pytest.approx(2 * math.log(1.1), rel=1e-4)
     made = {"power": [[1, 2]], "one_point": [[0.5, 5e-5, 0.3]], "peaks": [[0, 4]]}
+    made["moments"] = np.array([[5.0, 1.0, 0.0, 0.0]])
     model = {"power": [[2, 2]], "one_point": [[0.6, 9e-5, 0.3]], "peaks": [[3, 5]]}
     found = distance(model, made)
     assert found["power_distance"] == pytest.approx(math.log(2) / 2)
@@ -189,11 +191,14 @@ def test_power_distance_is_the_logarithm_of_the_ratio():
 
 def test_score_survives_what_training_throws_at_it():
     reference, broken = webs(20), webs(20)
-    for value in (np.nan, np.inf, -1e30):
+    for value in (np.nan, np.inf):
         broken[3, 4, 5] = value
         assert set(score(broken, reference, MAP).values()) == {np.inf}
-    broken[3, 4, 5] = 1e11
-    assert np.isfinite(list(score(broken, reference, MAP).values())).all()
+    for value in (1e11, -1e30, 3e38):
+        broken[3, 4, 5] = value
+        found = score(broken, reference, MAP)
+        assert np.isfinite(list(found.values())).all()
+        assert found["power_distance"] == 10
     flat = score(np.full_like(reference, 4.0), reference, MAP)
     assert flat["power_distance"] == 10
     assert np.isfinite(list(flat.values())).all()
@@ -219,3 +224,51 @@ def test_other_shapes_are_refused(shape):
 def test_empty_reference_is_refused():
     with pytest.raises(InputError, match="nothing to compare"):
         choose_bins(np.zeros((3, 16, 16), np.float32), MAP)
+
+
+def test_edges_of_values_over_decades():
+    masses = (10 ** RNG.normal(10.7, 0.7, 40_000)).astype(np.float32)
+    edges = value_edges(masses, "Msun/h")
+    np.testing.assert_allclose(np.diff(np.log(edges)), np.log(edges[1] / edges[0]))
+    assert edges[-1] == masses.max()
+    assert one_point(masses[None, None], edges).max() < 0.15
+    some = masses * (RNG.random(masses.shape) < 0.5)  # half of the cells hold nothing
+    shares = one_point(some[None, None], value_edges(some, "Msun/h"))[0]
+    assert shares[0] == pytest.approx(0.5, abs=0.01)
+    assert shares[1:].max() < 0.1
+    warm = RNG.normal(2.725, 0.1, 1000)
+    np.testing.assert_allclose(np.diff(value_edges(warm, "K")), np.ptp(warm) / 40)
+
+
+@pytest.mark.parametrize("unit", [1e10, 1e-26])
+def test_the_score_does_not_depend_on_the_unit(unit):
+    """Densities of 1e-26 or 1e14 are as far apart as the same numbers near 1."""
+    reference, others = (
+        # no value lies on an edge, where rounding would decide
+        1 + webs(40, seed, width=w) + np.random.default_rng(seed).random((40, 32, 32))
+        for seed, w in ((1, 1.5), (2, 2.0))
+    )
+    reference, others = reference.astype(np.float32), others.astype(np.float32)
+    near = score(others, reference, CUT, "Msun/h")
+    scaled = [(f.astype(float) * unit).astype(np.float32) for f in (others, reference)]
+    assert score(*scaled, CUT, "Msun/h") == pytest.approx(near, rel=1e-3)
+
+
+def test_what_is_rounding_is_not_compared():
+    """Of equal maps nothing is left; of smooth ones the shells without waves are left out."""
+    flat = np.full((6, 16, 16), 2.725, np.float32)
+    flat[::2] = np.nextafter(np.float32(2.725), np.float32(3))
+    assert math.isnan(score(flat, flat, MAP, "K")["field_distance"])
+    parts = left_out(flat, MAP, "K")
+    assert [p.split(" of ", 1)[1].split(" ", 1)[1] for p in parts] == [
+        "shells of P(k)",
+        "bins of the one-point distribution",
+        "bins of peaks",
+    ]
+    x, y = np.indices((32, 32)) * 2 * np.pi / 32
+    phase = RNG.uniform(0, 2 * np.pi, (2, 8, 1, 1))
+    smooth_maps = (np.cos(x + phase[0]) + np.cos(2 * y + phase[1])).astype(np.float32)
+    assert left_out(smooth_maps, MAP, "K") == ["13 of 15 shells of P(k)"]
+    assert score(2 * smooth_maps, smooth_maps, MAP, "K")["power_distance"] == pytest.approx(
+        math.log(4), rel=1e-4
+    )

@@ -130,3 +130,11 @@ def test_bad_input_is_refused():
         minkowski(np.ones((1, 4, 4)), [1.0, 1.0], (1.0, 1.0), (True, True))
     with pytest.raises(InputError, match="2 or 3 axes"):
         minkowski(np.ones((1, 4, 4)), [1.0], (1.0,), (True, True))
+
+
+def test_thresholds_closer_than_single_precision_tells():
+    fields = np.full((1, 8, 8), 2.725, np.float32)
+    fields[0, 2:4, 2:4] += 3e-6
+    close = 2.725 + np.linspace(0.5e-6, 2.5e-6, 24)
+    found = minkowski(fields, close, (8.0, 8.0), (True, True))
+    np.testing.assert_allclose(found[0, :, 0], 4 / 64)

@@ -84,6 +84,14 @@ def suite_record():
     }
 
 
+def test_a_suite_says_that_it_measures_one_channel_of_several():
+    record = suite_record()
+    page = suite_page.html({**record, "data": {**record["data"], "channels": ("vx", "vy")}})
+    assert "the first channel alone, vx" in page
+    page = suite_page.html({**record, "data": {**record["data"], "channels": ("counts",)}})
+    assert "the first channel alone" not in page
+
+
 class Anatomy(HTMLParser):
     """Count what a page holds, and where it points to."""
 

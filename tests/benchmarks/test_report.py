@@ -342,3 +342,31 @@ def test_too_few_showers_in_every_bin_can_be_drawn(files, no_page, tmp_path):
     empty = [c | dict.fromkeys((k for k in c if "_" in k), None) for c in rows]
     assert plots.layer_energies({"rows": empty}).startswith("data:image/svg")
     assert plots.response({"rows": empty}).startswith("data:image/svg")
+
+
+@pytest.mark.parametrize("empty", ["both", "reference", "generated"])
+def test_a_last_layer_that_is_empty(write_showers, tmp_path, empty):
+    """Showers of low energy end before the last layer."""
+    files = [
+        write_showers(
+            tmp_path / f"{name}.h5",
+            300,
+            seed=seed,
+            **({"layer_2": np.zeros((300, 12, 6))} if empty in ("both", name) else {}),
+        )
+        for name, seed in (("generated", 5), ("reference", 6))
+    ]
+    classifiers = empty == "both"
+    record = benchmark(*files, tmp_path / "report", classifiers=classifiers, seeds=1)
+    found = {o["name"]: o for o in record["observables"]}
+    last = found["energy_layer_2"]
+    assert (last["reference"]["std"] == 0) == (empty != "generated")
+    counted = last["histogram"]
+    for name in ("reference", "generated"):
+        inside = sum(counted[name]) + sum(counted["outside"][name])
+        assert inside == 300
+    separation = last["distances"]["separation_power"]["value"]
+    assert separation == pytest.approx(0.0 if empty == "both" else 1.0)
+    row = next(r for r in headline(record) if r[0].startswith("Wasserstein"))
+    assert float(row[1]) < 5  # in widths of what varies
+    assert "nan" not in (tmp_path / "report" / "report.md").read_text().lower()

@@ -3,6 +3,7 @@ import pytest
 
 from emulators.benchmarks.showers import (
     calogan_observables,
+    constant,
     high_level_features,
     observable_table,
     observables,
@@ -112,3 +113,20 @@ def test_feature_vector_has_calochallenge_dimensions(name, features):
     np.testing.assert_allclose(vector[:, 0], [3, 4], rtol=1e-6)  # log10 of MeV
     first = found[f"energy_{geometry.layers[0].name}"]
     np.testing.assert_allclose(vector[:, 1], np.log10(first), rtol=1e-5)
+
+
+def test_widths_of_rounding_are_known_from_widths():
+    """Equal showers at one energy, a rounding apart, vary in nothing; others do in all."""
+    geometry = calogan()
+    rng = np.random.default_rng(2)
+    shower = rng.exponential(1, (1, geometry.n_cells))
+    equal = shower * (1 + 1e-9 * rng.normal(size=(50, geometry.n_cells)))
+    names = {o.name for o in observable_table(geometry)}
+    found = observables(equal, geometry, np.full(50, 10.0))
+    assert constant(found, geometry) == names
+    others = rng.exponential(1, (50, geometry.n_cells)) * (rng.random((50, 504)) < 0.5)
+    others[:25, geometry.slices[2]] = 0
+    assert not constant(observables(others, geometry, np.full(50, 10.0)), geometry)
+    others[:, geometry.slices[2]] = 0
+    still = constant(observables(others, geometry, np.full(50, 10.0)), geometry)
+    assert {n for n in names if n.endswith("layer_2")} | {"depth"} == still

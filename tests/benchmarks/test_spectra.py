@@ -16,6 +16,7 @@ from emulators.benchmarks.spectra import (
     off_diagonal_difference,
     power_spectra,
     shell_edges,
+    wavenumber_unit,
 )
 from emulators.errors import InputError
 from emulators.simulators import mesh
@@ -207,3 +208,37 @@ def test_bad_input_is_refused(shape, lengths, options, words):
         shell_edges((1, 64), (1.0, 1.0))
     with pytest.raises(InputError, match="equal"):
         cross_spectra(np.ones((1, 4, 4)), np.ones((2, 4, 4)), (1.0, 1.0))
+
+
+@pytest.mark.parametrize("taper", [False, True, (True, False)])
+def test_a_constant_has_no_power_and_changes_none(taper):
+    """The mean of a temperature map is 27 times its width; through a taper it would leak."""
+    fields = 0.1 * RNG.normal(size=(5, 32, 32))
+    power = power_spectra(fields, (5.0, 5.0), taper=taper).power
+    warm = power_spectra(fields + 2.725, (5.0, 5.0), taper=taper).power
+    np.testing.assert_allclose(warm, power, rtol=1e-9)
+    flat = np.full((1, 32, 32), 2.725)
+    assert power_spectra(flat, (5.0, 5.0), taper=taper).power.max() < 1e-25
+
+
+def test_a_fault_of_the_largest_scales_shows_beside_a_mean():
+    """Each wave has the power that it has alone: waves of 1 and 3 fundamentals, on a mean of 5."""
+    large, small = waves(64, (1, 0)), waves(64, (3, 0))
+    strong, weak = (
+        power_spectra(5 + a * large + small, (1.0, 1.0), taper=True).power[0] for a in (1, 0.1)
+    )
+    assert weak[0] < 0.1 * strong[0]
+    np.testing.assert_allclose(weak[3:], strong[3:], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e14, 1e-30])
+def test_power_goes_with_the_square_of_any_unit(unit):
+    fields = RNG.normal(size=(3, 16, 16)).astype(np.float32)
+    scaled = (fields * np.float32(unit)).astype(np.float32)
+    power, there = (power_spectra(f, (1.0, 1.0), taper=True).power for f in (fields, scaled))
+    np.testing.assert_allclose(there / unit / unit, power, rtol=1e-5)
+
+
+def test_wavenumbers_have_the_inverse_unit_of_the_lengths():
+    units = {"Mpc/h": "h/Mpc", "kpc/h": "h/kpc", "Mpc": "1/Mpc", "deg": "1/deg", "": ""}
+    assert {unit: wavenumber_unit(unit) for unit in units} == units

@@ -325,7 +325,7 @@ def test_a_stopped_training_goes_on_where_it_was(made, measured, toy, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", stopped)
         done = run("suite.toml", "-o", "out")
-    assert done.exit_code == 130
+    assert done.exit_code == 143
     done = run("suite.toml", "-o", "out")
     assert done.exit_code == 0, done.output
     assert "going on from" in (folder / "out" / "runs" / "one" / "log.txt").read_text()

@@ -56,7 +56,8 @@ def test_data_verbs(shower_file, tmp_path):
     assert (checked.exit_code, checked.output) == (0, f"{shower_file}: no errors, 0 warnings\n")
     converted = tmp_path / "mev.h5"
     done = run("data", "convert", shower_file, converted, "--layout", "calochallenge")
-    assert (done.exit_code, done.output) == (0, f"{converted}\n")
+    said = f"{converted}: not taken over from {shower_file}: overflow\n{converted}\n"
+    assert (done.exit_code, done.output) == (0, said)
     with h5py.File(converted) as file, h5py.File(shower_file) as source:
         np.testing.assert_allclose(
             file["incident_energies"][:], 1000 * source["energy"][:], rtol=1e-6
@@ -160,3 +161,35 @@ def test_signals_are_left_alone():
     before = signal.getsignal(signal.SIGINT)
     run("list")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+NAMES = ("n", "seed", "Omega_m", "omega_m", "incident_energy", "a-b", "a_b")
+
+
+@pytest.mark.parametrize(
+    ("rest", "named", "asked"),
+    [
+        (["--Omega-m", "0.3", "--omega_m=0.1"], [], {"Omega_m": "0.3", "omega_m": "0.1"}),
+        (["--energy", "5:50 MeV"], [], {"incident_energy": "5:50 MeV"}),
+        ([], ["n=0.5:6", "seed=3", "a_b=1=2"], {"n": "0.5:6", "seed": "3", "a_b": "1=2"}),
+        (["--a_b", "1"], ["a-b=2"], {"a_b": "1", "a-b": "2"}),
+    ],
+)
+def test_conditions_are_asked_by_their_names(rest, named, asked):
+    assert emulators.commands.conditions_of(rest, named, NAMES) == asked
+
+
+@pytest.mark.parametrize(
+    ("rest", "named", "message"),
+    [
+        (["--omega-m", "1"], ["omega_m=2"], "'omega_m' is given twice"),
+        (["--a-b", "1"], [], "several conditions: give --condition a-b=LAW or --condition a_b"),
+        ([], ["OMEGA_M=1"], "--condition 'OMEGA_M=1' names no condition: n=LAW, seed=LAW"),
+        ([], ["n"], "--condition 'n' names no condition"),
+        (["--energy", "1"], [], "give --condition incident_energy=LAW or --condition energy=LAW"),
+    ],
+)
+def test_conditions_that_cannot_be_told_apart(rest, named, message):
+    names = (*NAMES, "energy") if "--energy" in rest else NAMES
+    with pytest.raises(click.UsageError, match=message):
+        emulators.commands.conditions_of(rest, named, names)

@@ -111,19 +111,39 @@ def test_calibrated_voxels_may_exceed_the_incident_energy(tmp_path, write_challe
 
 
 @pytest.mark.parametrize(
-    ("factors", "ratio"),
+    ("factors", "severity", "ratio"),
     [
-        ({"energy": 1000}, "0.0008"),  # energies in MeV
-        ({"layer_0": 1e-3, "layer_1": 1e-3, "layer_2": 1e-3}, "0.0008"),  # cells in GeV
-        ({"energy": 1e-3}, "8"),
-        ({"layer_0": 1e3, "layer_1": 1e3, "layer_2": 1e3}, "8"),
+        ({"energy": 1000}, "warning", "0.0008"),  # energies in MeV, or thin active layers
+        ({"layer_0": 1e-3, "layer_1": 1e-3, "layer_2": 1e-3}, "warning", "0.0008"),  # cells in GeV
+        ({"energy": 1e-3}, "error", "8"),
+        ({"layer_0": 1e3, "layer_1": 1e3, "layer_2": 1e3}, "error", "8"),
     ],
 )
-def test_wrong_units_are_suspected(tmp_path, write_showers, factors, ratio):
+def test_wrong_units_are_suspected(tmp_path, write_showers, factors, severity, ratio):
     (finding,) = check(scaled(write_showers(tmp_path / "x.h5"), **factors))
-    assert finding.severity == "error"
+    assert finding.severity == severity
     assert finding.what.startswith(f"units are suspicious: deposits are {ratio}")
-    assert finding.advice == "the layout has energy in GeV, layers in MeV"
+    assert finding.advice.startswith("the layout has energy in GeV, layers in MeV")
+
+
+def test_thin_layers_may_be_stated(tmp_path, write_showers):
+    factors = {f"layer_{i}": 7e-4 for i in range(3)}  # 5e-4 of the incident energy: muons
+    path = scaled(write_showers(tmp_path / "x.h5"), **factors)
+    (guess,) = check(path)
+    assert (guess.severity, guess.advice.endswith("an attribute 'units' of each")) == (
+        "warning",
+        True,
+    )
+    with h5py.File(path, "a") as file:
+        for key, unit in {"energy": "GeV", **dict.fromkeys(factors, "MeV")}.items():
+            file[key].attrs["units"] = unit
+    assert check(path) == []
+    with h5py.File(path, "a") as file:
+        file["layer_1"].attrs["units"] = "GeV"
+    (error,) = check(path)
+    assert str(error).startswith("error: layer_1: is in GeV, not MeV")
+    with pytest.raises(InputError, match="layer_1 is in GeV, not MeV"):
+        Dataset(path)
 
 
 def test_units_of_calochallenge(tmp_path, write_challenge):
@@ -139,11 +159,12 @@ def test_units_of_calochallenge(tmp_path, write_challenge):
         ({"layer_1": None}, "error", "layer_1", "is missing"),
         ({"layer_1": np.ones((63, 12, 12))}, "error", "file", "data sets differ in length"),
         ({"overflow": np.ones((64, 2))}, "error", "overflow", "has shape (64, 2)"),
-        ({"layer_2": np.ones((64, 12, 6), int)}, "error", "layer_2", "holds int64"),
+        ({"layer_2": np.ones((64, 12, 6), complex)}, "error", "layer_2", "holds complex128"),
         ({"energy": np.full((64, 1), b"50")}, "error", "energy", "holds |S2"),
         ({"energy": np.float64(50)}, "error", "energy", "has shape (), not (N, 1)"),
         ({"layer_0": None}, "error", "file", "no known layout"),
-        ({"pdg": np.ones(64)}, "warning", "pdg", "unknown key: layout 'calogan' does not read"),
+        ({"pdg": np.ones(63)}, "warning", "pdg", "unknown key: layout 'calogan' does not read"),
+        ({"pdg": np.full(64, np.nan)}, "warning", "pdg", "NaN or infinite"),
     ],
 )
 def test_structure(tmp_path, write_showers, replaced, severity, where, what):
@@ -243,14 +264,14 @@ def test_only_an_overdensity_has_a_least_value(tmp_path, write_fields, field_fil
     assert list(map(str, check(path))) == ["error: fields: overdensity below -1 in 1 row (4)"]
 
 
-def test_what_is_beside_must_say_what_it_is(tmp_path, field_file):
+def test_what_is_beside_has_an_entry_for_every_sample(tmp_path, field_file):
     path = tmp_path / "x.h5"
     path.write_bytes(field_file.read_bytes())
     with h5py.File(path, "a") as file:
         file["seed"] = np.arange(40)
         file["few"] = np.arange(39)
         file["few"].attrs.update(units="", description="too few")
-    assert [(f.severity, f.where) for f in check(path)] == [("warning", "few"), ("warning", "seed")]
+    assert [(f.severity, f.where) for f in check(path)] == [("warning", "few")]
 
 
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.h5")), ids=lambda path: path.stem)

@@ -39,6 +39,10 @@ def test_one_energy_in_every_form(request_):
         ("2:50", "log", "incident_energy log-uniform 2-50 GeV"),
         ("2:50:log", "log", "incident_energy log-uniform 2-50 GeV"),
         ("2000 MeV:50 GeV:linear", "linear", "incident_energy uniform 2-50 GeV"),
+        ("2000:50000 MeV", "log", "incident_energy log-uniform 2-50 GeV"),
+        ("2000:50000MeV:linear", "linear", "incident_energy uniform 2-50 GeV"),
+        ("2e-3:5e-2:log TeV", "log", "incident_energy log-uniform 2-50 GeV"),
+        ("2 : 50 GeV", "log", "incident_energy log-uniform 2-50 GeV"),
         (None, None, "incident_energy log-uniform 1-100 GeV"),
     ],
 )
@@ -94,7 +98,7 @@ def test_conditions_of_another_file(shower_file):
     )
     with pytest.raises(InputError, match="has 64 samples, conditions of 65 are wanted"):
         ConditionLaw.from_file(shower_file, (ENERGY,), 65)
-    with pytest.raises(InputError, match="has no condition omega_m"):
+    with pytest.raises(InputError, match="has no condition 'omega_m'"):
         ConditionLaw.from_file(shower_file, (ENERGY, MATTER))
 
 
@@ -121,6 +125,12 @@ def test_extrapolation_is_told(request_, outside):
         ("50 m", None, "'m' is not a unit of it"),
         (50 * u.one, None, "is not a unit of it"),
         ("fifty", None, "'fifty' is not a number"),
+        ("5 GeV:50", None, "'5 GeV:50' leaves a unit open: give it after the range, as 5:50 MeV"),
+        ("5 GeV:50:log", None, "leaves a unit open"),
+        ("5 GeV:50:log MeV", None, "leaves a unit open"),
+        ("5:50 GeV:log MeV", None, "leaves a unit open"),
+        ("5:50 Gev", None, "'Gev' is not a unit that astropy knows"),
+        ("5:50 m", None, "'m' is not a unit of it, give GeV"),
         ("", None, "is not understood"),
         ("1:", None, "'1:' is not understood: give 50, 1:100 or 1:100:log"),
         ("1:2:log:3", None, "is not understood"),

@@ -7,6 +7,7 @@ from emulators.data.check import check
 from emulators.data.convert import convert, split
 from emulators.data.dataset import Dataset, split_rows
 from emulators.data.describe import describe
+from emulators.data.hashes import ANCESTOR, ANCESTOR_COLUMN
 from emulators.data.hdf5 import HDF5Writer, content_hash
 from emulators.data.spec import Samples, SampleSpec
 from emulators.errors import InputError
@@ -43,6 +44,7 @@ def test_a_bare_file_becomes_self_describing(tmp_path, write_showers):
         "particle": "e+",
         "source": "in.h5",
         "source_rows": "0:20",
+        "source_samples": 20,
         "source_sha256": content_hash(source),
     }
     with h5py.File(source) as a, h5py.File(target) as b:
@@ -173,7 +175,10 @@ def test_fields_are_converted_with_what_is_beside_them(tmp_path, field_file):
         Dataset(convert(field_file, tmp_path / "x.h5", rows="3:9")),
     )
     same(target.read(0, 6), source.read(3, 9))
-    assert (target.spec, target.beside) == (source.spec, source.beside)
+    assert (target.spec, target.beside) == (
+        source.spec,
+        source.beside | {ANCESTOR: ANCESTOR_COLUMN},
+    )
     assert target.attributes["seed"] == 5
     for key in source.beside:
         np.testing.assert_array_equal(target.column(key), source.column(key)[3:9])
@@ -210,7 +215,7 @@ def test_columns_beside_showers_survive_another_layout(tmp_path, write_showers):
         file["seconds"].attrs.update(units="s", description="CPU time")
     there = convert(source, tmp_path / "cc.h5", "calochallenge")
     with h5py.File(there) as file:
-        assert set(file) == {"incident_energies", "showers", "seconds"}
+        assert set(file) == {"incident_energies", "showers", "seconds", "notes"}
         assert file["seconds"][:].tolist() == list(range(8))
         assert file["seconds"].attrs["units"] == "s"
     assert check(there) == check(convert(there, tmp_path / "back.h5", "calogan")) == []

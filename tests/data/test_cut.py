@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from emulators.cli import cli
 from emulators.data import cut as cut_module
+from emulators.data import hashes
 from emulators.data.check import check
 from emulators.data.convert import convert
 from emulators.data.cut import Cut, Pieces, regions
@@ -165,15 +166,16 @@ class Counting:
 
 
 @pytest.mark.parametrize(
-    ("asked", "limit", "share"),
+    ("asked", "limit", "share", "hashed"),
     [
-        (Cut(slabs=4, crop=4), 1 << 20, 1),  # a box is read once, whatever is cut from it
-        (Cut(crop=4), 4 * 4 * N**2, 1),  # a layer serves all crops that lie in it
-        (Cut(slabs=4), 4 * 2 * N**2, 3),  # once for each axis
+        (Cut(slabs=4, crop=4), 1 << 20, 1, 0),  # a box is read once, whatever is cut from it
+        (Cut(crop=4), 4 * 4 * N**2, 1, 1),  # a layer serves all crops that lie in it
+        (Cut(slabs=4), 4 * 2 * N**2, 3, 1),  # once for each axis
     ],
 )
-def test_cells_are_read_once(boxes, monkeypatch, asked, limit, share):
+def test_cells_are_read_once(boxes, monkeypatch, asked, limit, share, hashed):
     monkeypatch.setattr(cut_module, "HELD_BYTES", limit)
+    monkeypatch.setattr(hashes, "LARGEST", 1)  # of larger boxes a plane is hashed, before
     source = open_source(boxes)
     counting = Counting(source.place(0).array)
     place = source.place
@@ -185,7 +187,7 @@ def test_cells_are_read_once(boxes, monkeypatch, asked, limit, share):
     source.place = counted
     pieces = Pieces(source, asked)
     pieces.read(0, len(pieces))
-    assert counting.cells == share * 6 * N**3
+    assert counting.cells == share * 6 * N**3 + hashed * 3 * N**2  # of three simulations
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_nbody_cubes(tmp_path, rng):
     assert (dataset.spec.unit, grid.channels, dataset.spec.conditions) == ("count", ("counts",), ())
     assert dataset.column("simulation").tolist() == list(range(12))
     said = {"source": "boxes", "source_layout": "nbody_cubes", "source_rows": "0:12"}
+    said |= {"source_samples": 12}
     assert dataset.attributes == said
     chosen = convert(folder / "*_1?.h5", tmp_path / "some.h5", rows="1:")
     np.testing.assert_array_equal(read(Dataset(chosen))[:, 0], boxes[11:])
@@ -262,7 +263,7 @@ def test_array(tmp_path, rng):
     told = Told(key="counts", box="200", unit="count", periodic=True, conditions="cosmology")
     dataset = imported(source, tmp_path, origin="array", told=told)
     np.testing.assert_array_equal(read(dataset)[:, 0], boxes)
-    assert condition(dataset, "omega_m") == cosmology[:, 0].astype("f4").tolist()
+    assert condition(dataset, "Omega_m") == cosmology[:, 0].astype("f4").tolist()
     assert dataset.column("seed").tolist() == list(range(50, 56))
     assert dataset.beside["seconds"].unit == "s"
     assert dataset.attributes["code"] == "PySCo"

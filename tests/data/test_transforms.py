@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from emulators.data.geometries import calogan
 from emulators.data.spec import Condition, Grid, Samples, SampleSpec
-from emulators.data.transforms import STEPS, Transform, condition_tensor
+from emulators.data.transforms import STEPS, Transform, condition_tensor, suited
 from emulators.errors import InputError
 
 GEOMETRY = calogan()
@@ -228,6 +228,7 @@ def test_jitter_is_asked_for_by_dequantisation_alone():
         ({"name": "log", "scale": 1.0}, [-1, 2], "'log' takes values above -1: 1 of 2"),
         ({"name": "dequantise"}, [1, 0.5, 2], "whole numbers from 0: 1 of 3 .*smallest is 0.5"),
         ({"name": "dequantise"}, [-1, 2], "whole numbers from 0: 1 of 2 .*smallest is -1"),
+        ({"name": "dequantise"}, [2**23 - 1, 2**23], "counts below 8,388,608: 1 of 2 .*8.38861e"),
         ({"name": "rational"}, [1, math.nan], "1 of 2 .*smallest is nan"),
         ({"name": "rational"}, [0, 0], "all training values are 0"),
     ],
@@ -329,3 +330,72 @@ def test_shares_need_an_incident_energy():
 def test_no_conditions_are_no_columns():
     spec = SampleSpec("image", "native", (2,), "", ())
     assert condition_tensor(spec, {}, 7).shape == (7, 0)
+
+
+ANY = (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "makes", "step"),
+    [
+        ("overdensity", [-1.0, 40.0], ANY, {"name": "log", "scale": 2.0}),
+        ("overdensity", [-3.0, 3.0], ANY, {"name": "standardise"}),
+        ("K", [2.6, 2.7, 2.8], ANY, {"name": "standardise"}),
+        ("K", [-1e-5, 0.0, 1e-5], ANY, {"name": "standardise"}),
+        ("Msun/h", [1e9, 1e10, 1e10, 1e14], ANY, {"name": "log", "scale": 1e9}),
+        ("Msun/h", [1e9, 1e10], (-1.0, 1.0), {"name": "rational"}),
+        ("K", [2.6, 2.8], (0.0, math.inf), {"name": "log", "scale": 2.7}),
+    ],
+)
+def test_steps_that_suit_values(unit, values, makes, step):
+    (found,) = suited(unit, np.array(values), makes)
+    assert found.pop("scale", 1.0) == pytest.approx(step.pop("scale", 1.0), rel=0.05)
+    assert found == step
+
+
+def test_a_network_that_makes_no_negative_values_is_refused_where_there_are():
+    for makes in ((-1.0, 1.0), (0.0, math.inf)):
+        with pytest.raises(InputError, match="network 'field' or 'dcgan'"):
+            suited("K", np.array([-1.0, 2.0]), makes)
+
+
+@pytest.mark.parametrize(
+    ("steps", "exponent"),
+    [
+        ([{"name": "dequantise"}, {"name": "log", "scale": 1.0}], 1.0),
+        ([{"name": "log10", "epsilon": 0.1}], math.log(10)),
+        ([{"name": "log", "scale": 3.0}, {"name": "scale", "factor": 4.0}], 0.25),
+        ([{"name": "log", "scale": 2.0}, {"name": "standardise"}], None),
+        ([{"name": "standardise"}], 0.0),
+        ([{"name": "asinh", "scale": 1.0}], 0.0),
+        ([{"name": "power", "exponent": 0.5}, {"name": "log", "scale": 1.0}], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_the_exponential_of_what_is_seen_is_the_density(steps, exponent):
+    """Up to factor and offset, wherever the transform is a logarithm; else the exponent is 0."""
+    grid = Grid(("mass",), ("x", "y"), (1.0, 1.0), "Mpc/h", (True, True))
+    spec = SampleSpec("field", "native", (1, 8, 8), "count", (), grid=grid)
+    values = np.random.default_rng(1).poisson(30, (20, 1, 8, 8)).astype(np.float32)
+    transform = Transform(spec, steps)
+    transform.fit(Samples(values, {}))
+    if exponent is not None:
+        assert transform.exponent == pytest.approx(exponent)
+    if transform.exponent:
+        x = transform(torch.from_numpy(values), torch.empty(20, 0)).double()
+        density = (transform.exponent * x).exp().flatten().numpy()
+        assert np.corrcoef(density, values.ravel())[0, 1] == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1.0, 1e14])
+def test_standardise_is_of_any_unit(unit):
+    grid = Grid(("mass",), ("x", "y"), (1.0, 1.0), "Mpc/h", (True, True))
+    spec = SampleSpec("field", "native", (1, 8, 8), "g/cm^3", (), grid=grid)
+    values = (unit * np.random.default_rng(1).normal(3, 1, (20, 1, 8, 8))).astype(np.float32)
+    transform = Transform(spec, [{"name": "standardise"}])
+    transform.fit(Samples(values, {}))
+    seen = transform(torch.from_numpy(values), torch.empty(20, 0))
+    assert float(seen.std()) == pytest.approx(1, rel=1e-5)
+    np.testing.assert_allclose(
+        transform.inverse(seen, torch.empty(20, 0)).numpy(), values, rtol=1e-5
+    )

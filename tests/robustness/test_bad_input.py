@@ -171,8 +171,8 @@ CASES: dict[str, tuple[Callable[[Desk], list], str]] = {
     ),
     "NaN energy": (lambda d: check(d.edited("energy", put(np.nan))), "energy: NaN"),
     "negative energy": (lambda d: check(d.edited("energy", put(-5))), "energy: zero or negative"),
-    "MeV for GeV": (
-        lambda d: check(d.edited("energy", lambda e: np.multiply(e, 1000, out=e))),
+    "TeV for GeV": (
+        lambda d: check(d.edited("energy", lambda e: np.multiply(e, 1e-3, out=e))),
         "units are suspicious",
     ),
     "more than was sent in": (

@@ -1,3 +1,5 @@
+import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -6,11 +8,18 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from emulators.cli import cli
 from emulators.config import dump_toml, load_toml
+from emulators.data.dataset import Dataset
+from emulators.data.hdf5 import HDF5Writer
+from emulators.data.spec import Grid, Samples, SampleSpec
+from emulators.data.transforms import condition_tensor
 from emulators.errors import InputError
 from emulators.loading import load
 from emulators.training import checkpoint
@@ -103,6 +112,37 @@ def test_a_run_folder_says_everything(recipe, tmp_path):
     )
     assert os.sep not in card["recipe"]["data"]["path"]
     assert emulator.generate(5, incident_energy=50).values.shape == (5, 504)
+
+
+def test_any_name_is_a_condition_from_file_to_file(recipe, tmp_path, write_showers):
+    names = ("n", "seed", "start", "device", "output", "Theta", "theta")
+    path = write_showers(tmp_path / "x.h5", 200, phi=np.ones(200), vertex=np.ones((200, 2)))
+    with h5py.File(path, "a") as file:
+        for i, name in enumerate(names):
+            file[name] = np.random.default_rng(i).uniform(1, 2, 200)
+    data = {"path": str(path), "conditions": names, "mirror": ()}
+    plan = recipe.replace(data=data, training={"samples": 64}, monitor={"every": 32})
+    emulator = load(train(plan, tmp_path / "run"), "cpu")
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "phi: in the file, not used as conditions; data.conditions takes them" in log
+    assert "vertex: in the file, not used\n" in log
+    assert "n 1.0" in log.split("conditions: ")[1].split("\n")[0]
+    target = tmp_path / "made.h5"
+    words = [w for k, name in enumerate(names) for w in ("--condition", f"{name}={1.2 + k / 10}")]
+    done = CliRunner().invoke(
+        cli,
+        ["generate", str(tmp_path / "run"), "-n", "8", "--seed", "3", *words, "-o", str(target)],
+    )
+    assert done.exit_code == 0, done.output
+    made = Dataset(target)
+    asked = {name: 1.2 + k / 10 for k, name in enumerate(names)}
+    for name, value in asked.items():
+        np.testing.assert_array_equal(made.read(0, 8).conditions[name], np.full(8, value, "f4"))
+    assert made.attributes["seed"] == 3
+    again = emulator.generate(8, seed=3, conditions=asked)
+    np.testing.assert_array_equal(again.values, made.read(0, 8).values)
+    with pytest.raises(InputError, match=r"has no condition 'ph' .did you mean 'phi'"):
+        train(plan.replace(data={"conditions": ("ph",)}), tmp_path / "other")
 
 
 def test_the_emulator_is_the_average_at_its_best(recipe, tmp_path):
@@ -395,3 +435,97 @@ def test_training_leaves_torch_as_it_was(recipe, tmp_path):
     train(recipe, tmp_path / "run", measure=distance)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert logging.getLogger("emulators").handlers == handlers
+
+
+@pytest.mark.parametrize("components", [(), ("x", "y")], ids=["unstated", "vector"])
+def test_the_log_says_which_channels_are_turned_and_compared(tmp_path, components):
+    grid = Grid(("vx", "vy"), ("x", "y"), (8.0, 8.0), "Mpc/h", (True, True), components)
+    spec = SampleSpec("field", "native", (2, 8, 8), "km/s", (), grid=grid)
+    values = np.random.default_rng(0).normal(size=(64, 2, 8, 8)).astype("f4")
+    with HDF5Writer(tmp_path / "v.h5", spec, 64) as writer:
+        writer.append(Samples(values))
+    recipe = recipe_from(
+        {
+            "data": {"path": str(tmp_path / "v.h5"), "validation": 0.25, "test": 0.25},
+            "network": {"name": "mlp", "widths": [8], "critic_widths": [8]},
+            "transform": {"steps": []},
+            "training": {"samples": 16, "batch_size": 8, "device": "cpu"},
+            "monitor": {"previews": False},
+        }
+    )
+    emulator = load(train(recipe, tmp_path / "run"), "cpu")
+    assert emulator.spec.grid.components == components
+    log = (tmp_path / "run" / "log.txt").read_text()
+    (line,) = [line for line in log.splitlines() if "of 2 channels" in line]
+    assert line.endswith("the first is compared alone: vx")
+    said = [line for line in log.splitlines() if "not turned" in line]
+    assert len(said) == (0 if components else 1)
+    for line in said:
+        assert "its channels vx, vy are" in line
+        assert f"convert {tmp_path / 'v.h5'} NEW.h5 --components NAMES" in line
+        assert line.endswith("scalar or one of x, y")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_metric_that_cannot_judge_chooses_no_state(recipe, tmp_path, value):
+    """Of the floor: the run says so and keeps the last state; of a state: it is not the best."""
+    train(recipe, tmp_path / "blind", measure=lambda g, r, s: {"far": value})
+    log = (tmp_path / "blind" / "log.txt").read_text()
+    assert "no physics metric (it cannot judge these validation samples" in log
+    assert "emulator.pt will be the last state" in log
+    assert not (tmp_path / "blind" / "checkpoints" / "best.pt").exists()
+    assert load(tmp_path / "blind", "cpu").card["samples_seen"] == 1280
+    numbers = iter([0.5, value, 0.7])  # floor, and two states
+    train(recipe, tmp_path / "once", measure=lambda g, r, s: {"far": next(numbers)})
+    assert load(tmp_path / "once", "cpu").card["validation"]["far"] == 0.7
+    numbers = iter([0.5, value, value])
+    train(recipe, tmp_path / "never", measure=lambda g, r, s: {"far": next(numbers)})
+    assert "never with a finite physics metric" in (tmp_path / "never" / "log.txt").read_text()
+    assert load(tmp_path / "never", "cpu").card["samples_seen"] == 1280
+
+
+def test_what_the_metric_leaves_out_is_said_once(recipe, reference, write_showers, tmp_path):
+    path = write_showers(tmp_path / "e.h5", n=400, seed=3, layer_2=np.zeros((400, 12, 6)))
+    run = tmp_path / "run"
+    train(recipe.replace(data={"path": str(path)}), run)
+    log = (run / "log.txt").read_text()
+    assert log.count("left out of the physics metric, as constant: ") == 1
+    assert "width_x_layer_2" in log
+    assert "finished" in log
+    assert ", best at " in log
+
+
+@pytest.mark.parametrize(
+    ("unit", "values", "steps"),
+    [
+        ("count", lambda n: n, ("dequantise", "log")),
+        ("overdensity", lambda n: n / 8 - 1, ("log",)),
+        ("K", lambda n: 2.725 + 1e-4 * n, ("standardise",)),
+        ("uK", lambda n: n - 8, ("standardise",)),
+        ("Msun/h", lambda n: 1e10 * (1 + n) ** 2, ("log",)),
+    ],
+)
+def test_the_unit_and_the_values_choose_the_transform(field_file, tmp_path, unit, values, steps):
+    """Networks see numbers near 1, and give them back in the unit of the file."""
+    data = Dataset(field_file)
+    spec = dataclasses.replace(data.spec, unit=unit)
+    samples = data.read(0, len(data))
+    there = values(samples.values.astype(float)).astype("f4")
+    with HDF5Writer(tmp_path / "maps.h5", spec, len(data)) as writer:
+        writer.append(Samples(there, samples.conditions), {})
+    recipe = recipe_from(
+        {
+            "data": {"path": str(tmp_path / "maps.h5"), "validation": 0.0},
+            "network": {"name": "field", "widths": [4], "critic_widths": [4, 8], "fine": 0},
+            "training": {"batch_size": 8, "samples": 16, "device": "cpu", "log_samples": 8},
+        }
+    )
+    with contextlib.closing(Trainer(recipe, ALONE)) as trainer:
+        chosen = trainer.recipe.transform.steps
+        assert tuple(step["name"] for step in chosen) == steps
+        conditions = condition_tensor(spec, samples.conditions, len(samples))
+        seen = trainer.transform(torch.from_numpy(there), conditions)
+        assert 0.2 < seen.std() < 4
+        torch.testing.assert_close(trainer.transform.inverse(seen, conditions).numpy(), there)
+        logarithmic = "log" in steps
+        assert trainer.generator.exponent == trainer.critic.summaries.exponent == logarithmic

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,13 @@ import torch
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples
 from emulators.loading import load
-from emulators.training.monitor import Monitor, default_measure, scaled_w1
+from emulators.training.monitor import (
+    Monitor,
+    default_measure,
+    field_distance,
+    left_out,
+    scaled_w1,
+)
 from emulators.training.previews import preview
 
 
@@ -74,3 +82,28 @@ def test_preview_is_a_picture(showers, spec, tmp_path):
     preview(generated, showers, spec, path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert torch.is_inference_mode_enabled() is False
+
+
+def test_what_never_varies_is_left_out_of_the_distance(showers, spec):
+    """A last layer that is empty but for rounding decides nothing; all else counts as before."""
+    last = spec.geometry.slices[2]
+    empty, noise = showers.values.copy(), showers.values.copy()
+    empty[:, last] = 0
+    noise[:, last] = 1e-3
+    empty, noise = (Samples(v, showers.conditions) for v in (empty, noise))
+    names = left_out(empty, spec)
+    assert {n for n in names if n.endswith("layer_2")} == set(names) - {"depth"}
+    assert scaled_w1(noise, empty, spec)["scaled_w1_largest"] < 1
+    assert Monitor(empty, spec, scaled_w1).left_out == names
+    assert Monitor(empty, spec, lambda g, r, s: {"mine": 1.0}).left_out == []
+    equal = Samples(np.repeat(showers.values[:1], 20, 0), {"incident_energy": np.full(20, 9.0)})
+    assert np.isnan(scaled_w1(equal, equal, spec)["scaled_w1"])
+
+
+def test_maps_of_any_magnitude_have_a_finite_distance(field_file):
+    data = Dataset(field_file)
+    maps = data.read(0, 60)
+    mass = dataclasses.replace(data.spec, unit="Msun/h")
+    heavy = Samples(((1 + maps.values.astype(float)) ** 2 * 1e11).astype("f4"), maps.conditions)
+    floor = Monitor(heavy, mass, field_distance).floor
+    assert 0 < floor["field_distance"] < 1

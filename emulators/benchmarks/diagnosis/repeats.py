@@ -24,6 +24,7 @@ from emulators.benchmarks.diagnosis.faults import (
     share_error,
 )
 from emulators.benchmarks.pair import MINIMUM_SHOWERS, Pair, Rows
+from emulators.benchmarks.seen import copies_in_words
 from emulators.benchmarks.showers import Array
 from emulators.data.spec import Samples, ShowerGeometry
 from emulators.errors import InputError
@@ -80,9 +81,11 @@ def memorised(pair: Pair, seed: int) -> list[Finding]:
     nearer ones, unless the emulator knows its training's by heart.  The floor has other unseen
     showers in the place of the generated ones.
     """
+    equal = _equal(pair)
     if len(pair.trained) < MINIMUM_SHOWERS:
         text = "cannot be told: the reference file names no showers that were trained on"
-        return [Finding("memorised", "training", None, None, None, 0, None, (0, 0), False, text)]
+        untold = Finding("memorised", "training", None, None, None, 0, None, (0, 0), False, text)
+        return equal or [untold]
     generated, halves = pair.halvings(1, seed)
     unseen, probes = halves[0]
     mirrors = _mirrors(pair.geometry)
@@ -104,6 +107,7 @@ def memorised(pair: Pair, seed: int) -> list[Finding]:
         f"{100 * floor:+.1f} %)"
     )
     return [
+        *equal,
         copies,
         Finding(
             "memorised",
@@ -117,6 +121,28 @@ def memorised(pair: Pair, seed: int) -> list[Finding]:
             found,
             text if found else "not found",
         ),
+    ]
+
+
+def _equal(pair: Pair) -> list[Finding]:
+    """Name generated showers that are known ones, value for value: one is no chance."""
+    generated = pair.files.get("generated", {})
+    n, copies = generated.get("showers", 0), generated.get("copies", {})
+    return [
+        Finding(
+            "memorised",
+            f"exact copies, {whose}",
+            count / n,
+            share_error(count, n),
+            0.0,
+            n,
+            1 / n,
+            (n, pair.files["reference"]["showers"]),
+            True,
+            copies_in_words({whose: count}, n, "showers")[0],
+        )
+        for whose, count in copies.items()
+        if count
     ]
 
 

@@ -12,7 +12,6 @@ from emulators.benchmarks import fields
 from emulators.benchmarks.bispectra import bispectra, equilateral, squeezed
 from emulators.benchmarks.closest import large_scales
 from emulators.benchmarks.field_report.conditional import Levelling
-from emulators.benchmarks.field_report.copies import compressed
 from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.benchmarks.minkowski import minkowski
 from emulators.benchmarks.pair import Rows
@@ -94,7 +93,8 @@ class Channel:
     def _cheap(self, values: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         found = fields.observables(values, self.grid, self.bins, self.unit)
         sparsity = fields.band_sparsity(values, self.grid.lengths, self.scales)
-        scales = large_scales(compressed(values, self.unit), self.taper)
+        compressed = fields.compressed(values, self.unit, self.bins.one_point)
+        scales = large_scales(compressed, self.taper)
         return {**found, "sparsity": sparsity, "scales": scales}
 
     def _costly(self, values: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:

@@ -9,18 +9,23 @@ import numpy.typing as npt
 
 from emulators.benchmarks.closest import aligned, closest, large_scales
 from emulators.benchmarks.field_report.pair import FieldPair
+from emulators.benchmarks.fields import compressed
 from emulators.benchmarks.pair import Rows
 from emulators.benchmarks.spectra import correlation_coefficients
 from emulators.random import stream
 
-__all__ = ["compressed", "copies"]
+__all__ = ["copies"]
 
 CHECKED = 32  # fields that partners are sought for
 IMAGES = {2: 400_000, 3: 150_000}  # pairs, counted with all their images
 
 
 def copies(
-    pair: FieldPair, channel: int, seed: int, scales: Mapping[str, npt.NDArray[np.float32]]
+    pair: FieldPair,
+    channel: int,
+    seed: int,
+    scales: Mapping[str, npt.NDArray[np.float32]],
+    edges: npt.NDArray[np.float64],
 ) -> dict[str, Any]:
     """Find the closest pairs of generated fields with known ones, and with each other.
 
@@ -34,6 +39,8 @@ def copies(
         The fields, which channel, and the seed of what is drawn.
     scales
         Of all fields compared, as `large_scales` gives them.
+    edges
+        Of the one-point distribution: on their scale fields are compared.
 
     Returns
     -------
@@ -55,7 +62,7 @@ def copies(
     if trained:
         drawn = stream(seed, "copies", "trained").permutation(len(pair.trained))
         others = np.sort(pair.trained[drawn[:most]])
-        known = _large_scales(pair, channel, others)
+        known = _large_scales(pair, channel, others, edges)
         apart = np.ones((checked, len(others)), bool)  # the split keeps simulations together
     else:
         others, known = row["reference"], large["reference"]
@@ -100,18 +107,14 @@ def copies(
     return entry
 
 
-def _large_scales(pair: FieldPair, channel: int, rows: Rows) -> npt.NDArray[np.float32]:
+def _large_scales(
+    pair: FieldPair, channel: int, rows: Rows, edges: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
     parts = [rows[i : i + 256] for i in range(0, len(rows), 256)]
     taken = (pair.data["reference"].take(part).values[:, channel] for part in parts)
     taper = [not p for p in pair.grid.periodic]
-    return np.concatenate([large_scales(compressed(v, pair.spec.unit), taper) for v in taken])
-
-
-def compressed(values: npt.NDArray[np.float32], unit: str) -> npt.NDArray[Any]:
-    """Return logarithms, of counts and overdensities: else a few haloes decide everything."""
-    if unit == "count":
-        return np.asarray(np.log10(1 + np.maximum(values, 0)))
-    return np.asarray(np.log10(2 + np.maximum(values, -1))) if unit == "overdensity" else values
+    unit = pair.spec.unit
+    return np.concatenate([large_scales(compressed(v, unit, edges), taper) for v in taken])
 
 
 def _correlation(
@@ -124,11 +127,6 @@ def _correlation(
     """Return r(k) of two fields, turned and shifted to where they are most alike."""
     a, b = (pair.data[name].take([row]).values[0, channel] for name, row in (first, second))
     image = aligned(a, b, symmetric)
-    means = (float(image.mean()) or None, float(b.mean()) or None)
     taper = [not p for p in pair.grid.periodic]
-    if pair.spec.unit != "count":
-        means = (None, None)
-    k, r = correlation_coefficients(
-        image[None], b[None], pair.grid.lengths, means=means, taper=taper
-    )
+    k, r = correlation_coefficients(image[None], b[None], pair.grid.lengths, taper=taper)
     return k, r[0]

@@ -10,6 +10,7 @@ from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
 from emulators.benchmarks.field_report.conditional import Levelling
 from emulators.benchmarks.pair import Rows
 from emulators.benchmarks.resampling import Ratio, compare, measure_difference
+from emulators.benchmarks.spectra import wavenumber_unit
 
 __all__ = ["Curve", "both", "curves_of_all", "curves_of_some"]
 
@@ -48,7 +49,7 @@ def _power(channel: Channel, rows: Statistics, levelled: tuple[Array, Array]) ->
         "power",
         "P(k)",
         k,
-        ("k", "h/Mpc"),
+        ("k", wavenumber_unit(channel.grid.unit)),
         levelled,
         both(rows, "power"),
         channel.all,
@@ -123,7 +124,7 @@ def curves_of_some(channel: Channel, rows: Statistics, level: Levelling) -> list
     raw = both(rows, "bispectrum")
     levelled = level.differences(*raw)
     is_equilateral = np.ptp(sides, axis=1) == 0
-    found = []
+    found, unit = [], wavenumber_unit(channel.grid.unit)
     for name, kept, column in (
         ("equilateral", is_equilateral, 0),
         ("squeezed", ~is_equilateral, 2),
@@ -135,7 +136,7 @@ def curves_of_some(channel: Channel, rows: Statistics, level: Levelling) -> list
                     f"bispectrum_{name}",
                     f"B(k), {name}",
                     sides[kept, column],
-                    ("k" if name == "equilateral" else "k of the short modes", "h/Mpc"),
+                    ("k" if name == "equilateral" else "k of the short modes", unit),
                     (levelled[0][:, kept], levelled[1][:, kept]),
                     (raw[0][:, kept], raw[1][:, kept]),
                     channel.some,
@@ -164,7 +165,7 @@ def _curve(
     """
     options = channel.options(positions, name)
     found = compare(*levelled, **options)
-    known = found.reference > KNOWN * found.reference_error
+    known = np.abs(found.reference) > KNOWN * found.reference_error
     judged = known if judged is None else known & judged
     ranges: dict[str, npt.NDArray[np.bool_]] = more.pop("ranges", {"all": judged})
     return {

@@ -1,5 +1,6 @@
 """The report on fields as one self-contained HTML page, drawn from the record."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from emulators.benchmarks.field_report.tables import (
     SCORE_NOTE,
     field_facts,
     headline,
+    k_unit,
     number_rows,
     response_rows,
     score_rows,
@@ -72,10 +74,11 @@ def html(record: Mapping[str, Any]) -> str:
 
 def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tuple[str, str, str]]:
     curves = {c["name"]: c for c in entry["curves"]}
-    peaks, bispectrum = [(0.0, limits["peaks"])], [(0.0, limits["bispectrum"])]
+    peaks, bispectrum = [(-math.inf, limits["peaks"])], [(0.0, limits["bispectrum"])]
+    unit = k_unit(entry)
     good = {
         "power": [(0.0, limits["power_half"]), (curves["power"]["nyquist"] / 2, limits["power"])],
-        "one_point": [(-1.0, limits["one_point"])],
+        "one_point": [(-math.inf, limits["one_point"])],
         "peaks": peaks,
         "voids": peaks,
         "bispectrum_equilateral": bispectrum,
@@ -111,7 +114,7 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
                 f"{100 * limits['power']:g} % beyond. Curved band: error of the reference.",
             )
             + figure(
-                field_plots.correlations(entry["correlations"]),
+                field_plots.correlations(entry["correlations"], unit),
                 "Correlation coefficient of P(k) in two shells, over the scatter from field to "
                 "field at equal conditions; right, the difference, which should have no structure: "
                 "red where the emulator couples scales too strongly, blue where too weakly.",
@@ -125,7 +128,9 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
                 "conditions",
                 "Conditions",
                 figure(
-                    field_plots.conditional(found, (limits["conditions"], limits["response"])),
+                    field_plots.conditional(
+                        found, (limits["conditions"], limits["response"]), unit
+                    ),
                     "Above: P(k), emulator over reference, in groups of about equal conditions; "
                     f"all should lie in the band of ±{100 * limits['conditions']:g} %, and a group "
                     "apart from the others is a dependence that was not learned."
@@ -185,7 +190,7 @@ def _channel(entry: Mapping[str, Any], limits: Mapping[str, float]) -> list[tupl
             "copies",
             "Independence",
             figure(
-                field_plots.copies(entry["copies"]),
+                field_plots.copies(entry["copies"], unit),
                 "Correlation of the large scales of each generated field with the field that it "
                 "is closest to, over all shifts, turns and mirror images; grey: the same between "
                 "independent reference fields. Both should agree; a copy lies near 1. Right: "

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kstwobign
 
-from emulators.benchmarks.pair import Rows, file_facts, unseen
+from emulators.benchmarks.pair import Rows, file_facts, open_pair
+from emulators.benchmarks.seen import unseen
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Grid, SampleSpec
 from emulators.errors import InputError
@@ -103,15 +104,9 @@ def load_fields(
     generated: str | Path, reference: str | Path, max_samples: int | None, seed: int
 ) -> FieldPair:
     """Open both files, leaving out reference fields that the training saw, if that is known."""
-    data = {"generated": Dataset(generated), "reference": Dataset(reference)}
-    _require_same_grid(data["generated"], data["reference"])
     warnings: list[str] = []
-    first, second = ([c.name for c in d.spec.conditions] for d in data.values())
-    names = tuple(name for name in second if name in first)
-    if alone := sorted({*first} ^ {*second}):
-        warnings.append(
-            f"Only one of the files has {', '.join(alone)}: what depends on it is not told apart."
-        )
+    data, names = open_pair(generated, reference, warnings)
+    _require_same_grid(data["generated"], data["reference"])
     tables = {name: _conditions(d, names) for name, d in data.items()}
     paired = bool(names) and np.array_equal(tables["generated"], tables["reference"])
     seen = unseen(data["generated"], data["reference"], warnings)
@@ -159,10 +154,7 @@ def load_fields(
         paired=paired,
         p_values=p_values,
         warnings=tuple(warnings),
-        files={
-            "generated": file_facts(data["generated"], len(rows["generated"])),
-            "reference": file_facts(data["reference"], len(rows["reference"]), seen),
-        },
+        files=file_facts(data, {name: len(r) for name, r in rows.items()}, seen),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.field_report.pair import FieldPair
+from emulators.data.transforms import decades
 from emulators.random import stream
 
 __all__ = ["pictures"]
@@ -93,8 +94,11 @@ def _map(field: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 def _scale(unit: str, values: npt.NDArray[np.float64]) -> tuple[Any, str]:
     if unit == "count":
         return lambda x: np.log10(1 + np.maximum(x, 0)), "log10(1 + count)"
-    if unit == "overdensity" or (unit == "" and values.min() >= -1):
+    if unit == "overdensity":
         return lambda x: np.log10(1.01 + np.maximum(x, -1)), "log10(1.01 + overdensity)"
+    if ends := decades(values):
+        words = f"log10 of {unit}" if unit else "log10"
+        return lambda x: np.log10(np.maximum(x, ends[0])), words
     return lambda x: x, unit
 
 

@@ -18,6 +18,8 @@ from emulators.benchmarks.drawing import (
     png,
     svg,
 )
+from emulators.benchmarks.fields import logarithmic
+from emulators.benchmarks.spectra import wavenumber_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +138,7 @@ def _curve(
 
     judged = np.array(entry["judged"], bool)
     reach = _reach(ratio[judged], error[judged], [limit for _, limit in limits])
-    edge = np.append(_axis({**entry, "x": [start for start, _ in limits]}, "x")[0], np.inf)
+    edge = np.append(_axis({**entry, "start": [start for start, _ in limits]}, "start")[0], np.inf)
     span = (edges[0], edges[-1]) if "edges" in entry else _ends(x, logarithmic)
     for start, stop, (_, limit) in zip(edge[:-1], edge[1:], limits):
         ends = [max(start, span[0]), min(stop, span[1])]
@@ -163,8 +165,13 @@ def _curve(
 
 
 def _powers(unit: str) -> str:
-    """Write powers above the line, and inverse megaparsecs as wavenumbers are."""
-    unit = re.sub(r"\(Mpc/h\)\^-(\d+)", r"(h/Mpc)^\1", unit).replace("(h/Mpc)^1", "h/Mpc")
+    """Write powers above the line, and inverse lengths as wavenumbers are."""
+
+    def inverse(match: re.Match[str]) -> str:
+        of, power = wavenumber_unit(match[1]), match[2]
+        return of if power == "1" else f"({of})^{power}"
+
+    unit = re.sub(r"\(([^()]*)\)\^-(\d+)", inverse, unit)
     return re.sub(r"\^(\d+)", r"$^{\1}$", unit)
 
 
@@ -195,7 +202,8 @@ def _axis(entry: Mapping[str, Any], key: str) -> tuple[Array, str, bool]:
     if unit == "overdensity":
         return values + 2, f"2 + {name} [{unit}]", True
     label = f"{name} [{unit}]" if unit else name
-    return values, label, unit == "h/Mpc"
+    along_k = entry.get("name", "").startswith(("power", "bispectrum"))
+    return values, label, along_k or logarithmic(_numbers(entry.get("edges", entry["x"])))
 
 
 def _ends(x: Array, logarithmic: bool) -> tuple[float, float]:
@@ -216,8 +224,11 @@ def _numbers(values: Any) -> Array:
     return np.array(values, np.float64)  # None becomes NaN
 
 
-def correlations(entry: Mapping[str, Any]) -> str:
-    """Draw the correlation matrices of P(k) and their difference; return an SVG data URI."""
+def correlations(entry: Mapping[str, Any], unit: str) -> str:
+    """Draw the correlation matrices of P(k) and their difference; return an SVG data URI.
+
+    ``unit`` is that of ``k``, here and in what follows.
+    """
     import matplotlib as mpl
 
     k = _numbers(entry["k"])
@@ -238,12 +249,12 @@ def correlations(entry: Mapping[str, Any]) -> str:
                 edges, edges, values, cmap=colours, vmin=reach[0], vmax=reach[1], rasterized=True
             )
             panel.set(xscale="log", yscale="log", aspect="equal", title=title)
-            panel.set_xlabel("k [h/Mpc]")
+            panel.set_xlabel(f"k [{unit}]")
             _decades(panel.xaxis)
             _decades(panel.yaxis)
             label = "difference" if panel is axes[2] else "correlation"
             figure.colorbar(mesh, ax=panel, shrink=0.78, pad=0.02, label=label)
-        axes[0].set_ylabel("k [h/Mpc]")
+        axes[0].set_ylabel(f"k [{unit}]")
         return svg(figure)
 
 
@@ -281,7 +292,7 @@ def minkowski(entry: Mapping[str, Any]) -> str:
         return svg(figure)
 
 
-def conditional(entry: Mapping[str, Any], limits: tuple[float, float]) -> str:
+def conditional(entry: Mapping[str, Any], limits: tuple[float, float], unit: str) -> str:
     """Draw P(k) ratios in groups of conditions, and responses; return an SVG data URI."""
     import matplotlib as mpl
 
@@ -300,12 +311,14 @@ def conditional(entry: Mapping[str, Any], limits: tuple[float, float]) -> str:
             axes = figure.add_subplot(upper[i])
             groups = [g for g in entry["groups"] if g["of"] == of and "ratio" in g]
             _groups(axes, k, groups, limits[0])
+            axes.set_xlabel(f"k [{unit}]")
         if responses:
             lower = rows[1].subgridspec(2, columns, height_ratios=(2, 1.2))
             for i, one in enumerate(responses):
                 top = figure.add_subplot(lower[0, i])
                 below = figure.add_subplot(lower[1, i], sharex=top)
                 _response(top, below, k, one, limits[1])
+                below.set_xlabel(f"k [{unit}]")
         return svg(figure)
 
 
@@ -325,7 +338,6 @@ def _groups(axes: "Axes", k: Array, groups: Sequence[Mapping[str, Any]], limit: 
     axes.set_xscale("log")
     _decades(axes.xaxis)
     axes.legend(fontsize=8)
-    axes.set_xlabel("k [h/Mpc]")
     axes.set_ylabel("P(k), emulator / reference")
 
 
@@ -350,11 +362,10 @@ def _response(top: "Axes", below: "Axes", k: Array, one: Mapping[str, Any], limi
     below.set_ylim(1 - reach, 1 + reach)
     below.set_xscale("log")
     _decades(below.xaxis)
-    below.set_xlabel("k [h/Mpc]")
     below.set_ylabel("ratio")
 
 
-def copies(entry: Mapping[str, Any]) -> str:
+def copies(entry: Mapping[str, Any], unit: str) -> str:
     """Draw how alike the closest pairs are, and r(k) of the closest; return an SVG data URI."""
     import matplotlib as mpl
 
@@ -379,7 +390,7 @@ def copies(entry: Mapping[str, Any]) -> str:
             )  # fmt: skip
         axes[2].axhline(0, color=BAND, lw=0.6)
         axes[2].set(xscale="log", ylim=(-0.5, 1.05), title="closest pair", ylabel="r(k)")
-        axes[2].set_xlabel("k [h/Mpc]")
+        axes[2].set_xlabel(f"k [{unit}]")
         _decades(axes[2].xaxis)
         axes[2].legend()
         return svg(figure)

@@ -16,12 +16,13 @@ import numpy.typing as npt
 from emulators.benchmarks.classified import classify
 from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
 from emulators.benchmarks.field_report.conditional import Levelling, condition_groups, response
-from emulators.benchmarks.field_report.copies import compressed, copies
+from emulators.benchmarks.field_report.copies import copies
 from emulators.benchmarks.field_report.cosmogan_scores import cosmogan_scores
 from emulators.benchmarks.field_report.curves import KNOWN, both, curves_of_all, curves_of_some
 from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.benchmarks.field_report.pictures import pictures
 from emulators.benchmarks.field_report.similarity import ssim_diversity
+from emulators.benchmarks.fields import compressed
 from emulators.benchmarks.pair import Rows
 from emulators.benchmarks.resampling import compare, measure_difference
 from emulators.benchmarks.spectra import correlation_matrix, log_edges, off_diagonal_difference
@@ -91,7 +92,7 @@ def _measure(
         "conditional": _conditional(channel, rows, power),
         "similarity": _similarity(channel),
         "scores": _scores(channel),
-        "copies": copies(channel.pair, channel.index, channel.seed, large),
+        "copies": copies(channel.pair, channel.index, channel.seed, large, channel.bins.one_point),
         "pictures": pictures(channel.pair, channel.index, channel.seed),
     }
     done()
@@ -238,7 +239,9 @@ def _similarity(channel: Channel) -> dict[str, Any] | None:
         for k in channel.all
     }
     samples = {
-        k: compressed(channel.pair.read(k, channel.index, rows), channel.unit)
+        k: compressed(
+            channel.pair.read(k, channel.index, rows), channel.unit, channel.bins.one_point
+        )
         for k, rows in chosen.items()
     }
     rng = stream(channel.seed, "similarity", channel.name)

@@ -21,6 +21,7 @@ __all__ = [
     "SCORE_NOTE",
     "field_facts",
     "headline",
+    "k_unit",
     "markdown",
     "number_rows",
     "response_rows",
@@ -125,13 +126,18 @@ def number_rows(entry: Mapping[str, Any]) -> list[list[str]]:
 NUMBER_HEADINGS = ("number", "reference", "emulator", "ratio", "floor, %")
 
 
+def k_unit(entry: Mapping[str, Any]) -> str:
+    """Return the unit of the wavenumbers of a channel."""
+    return str(next(c["axis"][1] for c in entry["curves"] if c["name"] == "power"))
+
+
 def response_rows(entry: Mapping[str, Any]) -> list[list[str]]:
     """Return the rows of the table of responses to conditions of a channel."""
     rows = []
     found = entry["conditional"] or {"response": []}
     for one in found["response"]:
         for i, k in enumerate(found["k"]):
-            row = [f"{one['condition']}, k = {k:.3g} h/Mpc"]
+            row = [f"{one['condition']}, k = {k:.3g} {k_unit(entry)}"]
             for sample in ("reference", "generated"):
                 row.append(with_error(one[sample][i], one[f"{sample}_error"][i]))
             row.append(with_error(one["ratio"][i], one["error"][i]) if one["judged"][i] else "")
@@ -180,6 +186,9 @@ def field_facts(record: Mapping[str, Any]) -> list[list[str]]:
         ],
         ["conditions", words],
     ]
+    if len(record["channels"]) > 1:
+        alone = "each is measured, and copies are looked for, by itself; not how they go together"
+        own.append(["channels", alone])
     return facts(record, own)
 
 

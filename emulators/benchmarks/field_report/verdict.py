@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emulators.benchmarks.seen import copies_in_words
+
 __all__ = ["FieldThresholds", "judge_fields"]
 
 Line = dict[str, str]
@@ -51,7 +53,11 @@ class FieldThresholds:
 
 def judge_fields(record: Mapping[str, Any], thresholds: FieldThresholds) -> list[Line]:
     """Return one line per check: ``status`` (good, poor, unclear), ``what``, ``text``."""
-    lines = []
+    generated = record["files"]["generated"]
+    lines = [
+        _line("poor", "fault: copies", f"{text}: nothing else of this report says how good it is.")
+        for text in copies_in_words(generated["copies"], generated["fields"], "fields")
+    ]
     for entry in record["channels"]:
         prefix = "" if len(record["channels"]) == 1 else f"{entry['channel']}: "
         lines += [line | {"what": prefix + line["what"]} for line in _channel(entry, thresholds)]
@@ -62,7 +68,7 @@ def _channel(entry: Mapping[str, Any], t: FieldThresholds) -> list[Line]:
     curves = {c["name"]: c for c in entry["curves"]}
     power = curves["power"]
     half = np.array(power["x"]) <= power["nyquist"] / 2
-    at_k = "k = {:.3g} h/Mpc"
+    at_k = f"k = {{:.3g}} {power['axis'][1]}"
     lines = [
         _bins("P(k) to half of Nyquist", power, t.power_half, at_k, half, "half"),
         _bins("P(k) from half of Nyquist to Nyquist", power, t.power, at_k, ~half, "nyquist"),
@@ -78,7 +84,7 @@ def _channel(entry: Mapping[str, Any], t: FieldThresholds) -> list[Line]:
         if name in curves:
             lines.append(_bins(what, curves[name], limit, where))
     if found := entry["conditional"]:
-        lines.append(_groups(found, t.conditions))
+        lines.append(_groups(found, t.conditions, at_k))
         lines += [
             _bins(f"response to {r['condition']}", r | {"x": found["k"]}, t.response, at_k)
             for r in found["response"]
@@ -195,7 +201,7 @@ def _matrix(found: Mapping[str, float], limit: float) -> Line:
     return _line("unclear", what, f"{text}: this n is too small to tell.")
 
 
-def _groups(found: Mapping[str, Any], limit: float) -> Line:
+def _groups(found: Mapping[str, Any], limit: float, at_k: str) -> Line:
     groups = [g for g in found["groups"] if "ratio" in g]
     what = "P(k) at equal conditions"
     if not groups:
@@ -206,7 +212,7 @@ def _groups(found: Mapping[str, Any], limit: float) -> Line:
     }
     joined["x"] = np.tile(_numbers(found["k"]), len(groups))
     joined["judged"] = np.ones(len(joined["x"]), bool)
-    line = _bins(what, joined, limit, "k = {:.3g} h/Mpc")
+    line = _bins(what, joined, limit, at_k)
     safe = _excess(joined["ratio"], joined["error"], limit)
     worst = int(np.argmax(safe if (safe > CLEAR).any() else np.abs(joined["ratio"] - 1)))
     group = groups[worst // len(found["k"])]["group"]

@@ -14,7 +14,7 @@ from emulators.benchmarks.distributions import HALVINGS, RESAMPLINGS
 from emulators.benchmarks.joint.correlations import MOST
 from emulators.benchmarks.pair import Pair, Rows
 from emulators.benchmarks.response import BINS, MINIMUM, bin_numbers
-from emulators.benchmarks.showers import Array, observable_table
+from emulators.benchmarks.showers import Array, constant, observable_table
 from emulators.data.dataset import Dataset
 from emulators.random import stream
 
@@ -48,7 +48,8 @@ def measure_conditional(pair: Pair, seed: int) -> list[dict[str, Any]]:
     ``floor_error``, shapes ``(observables, bins)``, NaN where either sample has fewer than
     `response.MINIMUM` showers.
     """
-    units = {c.name: c.unit for c in Dataset(pair.files["reference"]["path"]).spec.conditions}
+    path, names = pair.files["reference"]["path"], list(pair.reference.conditions)
+    units = {c.name: c.unit for c in Dataset(path, conditions=names).spec.conditions}
     n = len(pair.halvings(1, seed)[0])
     found = []
     for name, asked in pair.reference.conditions.items():
@@ -70,6 +71,7 @@ def _measured(pair: Pair, seed: int, condition: str, edges: Array) -> dict[str, 
     rows, halves = pair.halvings(HALVINGS, seed, MOST)
     names = [o.name for o in observable_table(pair.geometry)]
     columns = [pair.observables[0][name] for name in names]
+    still = constant(pair.observables[0], pair.geometry)
     bins = len(edges) - 1
     tables = {
         kind: {k: np.full((len(names), bins), np.nan) for k in _NUMBERS}
@@ -95,7 +97,9 @@ def _measured(pair: Pair, seed: int, condition: str, edges: Array) -> dict[str, 
                 {kind: distances[i] for kind, distances in floors.items()},
             )
             # an observable that never varies in the bin has the width that it has over all
-            width = ref[first == b].std() or ref.std() or 1.0
+            width, overall = ref[first == b].std(), 0.0 if name in still else ref.std()
+            if not width > 1e-6 * overall > 0:
+                width = overall or 1.0
             for kind, scale in (("wasserstein", width), ("separation_power", 1.0)):
                 for k in _NUMBERS:
                     tables[kind][k][i, b] = getattr(measured[kind], k) / scale

@@ -124,7 +124,7 @@ def _on_device(
         request = {k: np.resize(v, batch) for k, v in conditions.items()}
 
         def draw(n: int = batch, request: Mapping[str, Any] = request) -> None:
-            emulator.generate(n, seed=seed, allow_extrapolation=True, **request)
+            emulator.generate(n, seed=seed, allow_extrapolation=True, conditions=request)
 
         draw()  # a warm-up
         found.append(_entry(batch, False, draw, emulator, counted))

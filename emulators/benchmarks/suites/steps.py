@@ -17,6 +17,12 @@ from emulators.config import load_toml, override
 from emulators.data.convert import split
 from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import content_hash
+from emulators.data.origins import (
+    read_samples,
+    training_attributes,
+    training_hashes,
+    training_of,
+)
 from emulators.emulator import Emulator
 from emulators.errors import InputError
 from emulators.generation import generate_file
@@ -107,7 +113,8 @@ class Work:
         for system in self.suite.system:
             if system.recipe is not None:
                 recipe = self.recipe(system)
-                build_generator(recipe.architecture, recipe.options, spec)
+                asked = Dataset(path, conditions=recipe.data.conditions).spec
+                build_generator(recipe.architecture, recipe.options, asked)
                 continue
             other = (
                 load(system.emulator).spec
@@ -187,16 +194,20 @@ class Work:
                 "architecture": emulator.architecture,
                 "weights": sum(p.numel() for p in emulator.generator.parameters()),
             }
-            source = self.dataset.attributes.get("source_sha256")
-            if source and source == emulator.card.get("data_sha256"):
-                # It was trained on the file that the suite's data were cut from, in a split of its
-                # own: the report finds among all of the data what it has not seen.
+            if system.emulator is not None and self._has_read(emulator):
+                # In a split of its own: the report takes what it has not seen of all the data.
                 reference = self.dataset.path
             generated = self._generate(system, emulator, reference)
         self._report(system, emulator, generated, reference)
         report = self.folder / "reports" / system.slug
         found = json.loads((report / "report.json").read_text(encoding="utf-8"))
         return entry | {"report": self._inside(report)} | summary_of(found, entry)
+
+    def _has_read(self, emulator: Emulator) -> bool:
+        """Tell whether an emulator was trained on some of the suite's data."""
+        card = emulator.card
+        training = training_of(training_attributes(card), training_hashes(card))
+        return bool(read_samples(self.dataset, training).any.any())
 
     def _train(self, system: "System", run: Path) -> Made:
         recipe = self.recipe(system)

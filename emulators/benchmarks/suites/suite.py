@@ -229,6 +229,7 @@ def run_suite(
             "sha256": work.dataset.sha256,
             "samples": len(work.dataset),
             "rows": work.rows,
+            "channels": grid.channels if (grid := work.dataset.spec.grid) else (),
         },
         "machine": made[0]["machine"] if made else {},
         "versions": made[0]["versions"] if made else {},

@@ -251,6 +251,11 @@ def fact_rows(record: Record) -> list[list[str]]:
     facts = [
         ["reference", f"{data['path']}: {data['samples']:,} {record['kind']}s, {rows}"],
         ["its sha256", data["sha256"]],
+        *(
+            [["measured of", f"the first channel alone, {data['channels'][0]}"]]
+            if len(data.get("channels", ())) > 1
+            else []
+        ),
         ["reports", ", ".join(f"{k} {v}" for k, v in settings.items())],
     ]
     for s in record["systems"]:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators import __version__
-from emulators.data.spec import Column, Condition, SampleSpec
+from emulators.data.spec import ENERGY, Column, Condition, SampleSpec
 from emulators.errors import InputError
 
+UNSAID = "as in the source"  # description of a column that has none
 LARGEST_CHUNK = 1 << 24  # bytes; a box of 512^3 would be a chunk of 512 MiB
 FORMAT, FORMAT_VERSION = "emulators", 1
 COMPRESSION = 4  # gzip; level 9 takes twenty times as long for files that are 4 % smaller
@@ -89,21 +90,27 @@ def matches(dataset: Any, column: Column) -> bool:
         isinstance(dataset, h5py.Dataset)
         and bool(dataset.shape)
         and (dataset.shape[1:] == column.shape or (column.shape == (1,) and dataset.ndim == 1))
-        and dataset.dtype.kind == np.dtype(column.dtype).kind
+        and dataset.dtype.kind in _kinds(column)
     )
 
 
+def _kinds(column: Column) -> str:
+    kind = np.dtype(column.dtype).kind
+    return "fiu" if kind == "f" else kind  # energies are often whole numbers of MeV
+
+
 def beside(file: h5py.File, own: Collection[str], n: int) -> dict[str, Column]:
-    """Return the data sets of ``n`` entries that say what they are, less the layout's ``own``."""
+    """Return the data sets of ``n`` numbers, arrays or texts, less the layout's ``own``."""
     found = {}
     for key in sorted(set(file) - set(own)):
         dataset = file.get(key)  # None for a soft link to nothing
         if not isinstance(dataset, h5py.Dataset) or not dataset.shape or len(dataset) != n:
             continue
-        if {"units", "description"} <= set(dataset.attrs) and dataset.dtype.kind in "fiubS":
-            units, description, axes = (text(dataset, k) for k in ("units", "description", "axes"))
-            names = tuple(axes.split(", ")[1:])
-            found[key] = Column(dataset.shape[1:], units, description, names, dataset.dtype.str[1:])
+        if dataset.dtype.kind in "fiubS":
+            unit = text(dataset, "units") or text(dataset, "unit")
+            description = text(dataset, "description") or UNSAID
+            names = tuple(text(dataset, "axes").split(", ")[1:])
+            found[key] = Column(dataset.shape[1:], unit, description, names, dataset.dtype.str[1:])
     return found
 
 
@@ -113,12 +120,12 @@ def differences(file: h5py.File, columns: Mapping[str, Column]) -> dict[str, str
     for key, column in columns.items():
         dataset = file.get(key)
         if matches(dataset, column):
-            continue
-        if not isinstance(dataset, h5py.Dataset):
+            if other := _other_unit(dataset, column):
+                words[key] = f"is in {other}, not {column.unit}"
+        elif not isinstance(dataset, h5py.Dataset):
             words[key] = "is missing"
-        elif dataset.dtype.kind != (kind := np.dtype(column.dtype).kind):
-            wanted = "floating-point numbers" if kind == "f" else "a table"
-            words[key] = f"holds {dataset.dtype}, not {wanted}"
+        elif dataset.dtype.kind not in (kinds := _kinds(column)):
+            words[key] = f"holds {dataset.dtype}, not {'numbers' if 'f' in kinds else 'a table'}"
         else:
             words[key] = (
                 f"has shape {dataset.shape}, not ({', '.join(('N', *map(str, column.shape)))})"
@@ -132,6 +139,19 @@ def require_columns(file: h5py.File, columns: Mapping[str, Column], spec: Sample
         text = "; ".join(f"{key} {word}" for key, word in list(words.items())[:3])
         asked = f"geometry '{spec.geometry.name}'" if spec.geometry else "its attribute 'spec'"
         raise InputError(f"{file.filename}: does not fit {asked}: {text}")
+
+
+def _other_unit(dataset: h5py.Dataset, column: Column) -> str:
+    """Return the unit that a data set states where it is not the column's; else nothing."""
+    stated = text(dataset, "units") or text(dataset, "unit")
+    if stated in ("", column.unit) or not column.unit:
+        return ""
+    from astropy import units  # slow to import, and rarely needed
+
+    try:
+        return "" if units.Unit(stated) == units.Unit(column.unit) else stated
+    except ValueError:  # a word that only people understand
+        return ""
 
 
 def native_attributes(spec: SampleSpec) -> dict[str, Any]:
@@ -185,12 +205,23 @@ def shower_spec(
     native = native_spec(file, outline.layout)
     particle = native.particle if native else text(file, "particle") or outline.particle
     stated = {(c.name, c.unit): c for c in native.conditions} if native else {}
-    energy = stated.get(("incident_energy", "GeV"))
+    energy = stated.get((ENERGY.name, ENERGY.unit))
     # The law that a file was made with says more than its extremes, as long as it is true.
     if energy is None or outside(energy, valid).any():
         low, high = _outwards(valid.min(), down=True), _outwards(valid.max(), down=False)
-        energy = Condition("incident_energy", "GeV", low, high, "log")
-    return replace(outline, conditions=(energy,), particle=particle)
+        energy = replace(ENERGY, minimum=low, maximum=high)
+    more = (covering(file, c, file[c.name][:].astype(np.float64)) for c in outline.conditions)
+    return replace(outline, conditions=(energy, *more), particle=particle)
+
+
+def covering(file: h5py.File, stated: Condition, values: npt.NDArray[np.float64]) -> Condition:
+    """Return a condition with the stated range where that is true, else with that of the values."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        raise InputError(f"{file.filename}: none of its {len(values)} {stated.name} is finite")
+    if not outside(stated, finite).any():
+        return stated
+    return replace(stated, minimum=float(finite.min()), maximum=float(finite.max()))
 
 
 def outside(stated: Condition, values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

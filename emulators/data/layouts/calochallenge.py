@@ -5,6 +5,8 @@
 | ``incident_energies`` | (N, 1) | **MeV** | incident energy |
 | ``showers`` | (N, voxels) | **MeV** | deposits: layer by layer, each (alpha, r), r fastest |
 
+Any other column of one number a shower can be a condition.
+
 Krause et al., arXiv:2410.21611.
 """
 
@@ -21,6 +23,12 @@ from emulators.data.layouts._columns import (
     require_columns,
     shower_spec,
     single,
+)
+from emulators.data.layouts._conditions import (
+    condition_columns,
+    read_columns,
+    stated_conditions,
+    write_columns,
 )
 from emulators.data.spec import MEV_PER_GEV, Column, Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
@@ -39,10 +47,11 @@ DATA_SETS = {368: ("1-photons", "photon"), 533: ("1-pions", "pion")} | {
 def columns(spec: SampleSpec) -> dict[str, Column]:
     """Return the data sets that a file must have."""
     deposits = "energy deposited in the voxels, layer after layer"
-    return {
+    own = {
         ENERGY: Column((1,), "MeV", "incident energy", ("1",), "f8"),
         "showers": Column(spec.shape, "MeV", deposits, ("voxel",)),
     }
+    return own | condition_columns(own, spec)
 
 
 def optional(spec: SampleSpec) -> dict[str, Column]:
@@ -56,7 +65,7 @@ def recognises(file: h5py.File) -> bool:
 
 
 def outline(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSpec:
-    """Return the spec without its conditions.
+    """Return the spec less its energies.
 
     In the given geometry, else the file's own, else that of the data set with as many voxels.
     """
@@ -64,7 +73,8 @@ def outline(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSp
     geometry = geometry or (native and native.geometry) or _known(file)
     particles = {f"calochallenge-{name}": particle for name, particle in DATA_SETS.values()}
     particle = particles.get(geometry.name, "")
-    return SampleSpec("shower", NAME, (geometry.n_cells,), "MeV", (), geometry, particle)
+    conditions, shape = stated_conditions(file, NAME), (geometry.n_cells,)
+    return SampleSpec("shower", NAME, shape, "MeV", conditions, geometry, particle)
 
 
 def _known(file: h5py.File) -> ShowerGeometry:
@@ -92,8 +102,8 @@ def read_spec(file: h5py.File, geometry: ShowerGeometry | None = None) -> Sample
 def read_conditions(
     file: h5py.File, spec: SampleSpec, rows: slice
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the incident energies of these rows, ``(n,)``, GeV."""
-    return {"incident_energy": single(read_energies(file, rows))}
+    """Return incident energies, GeV, and other conditions of these rows, ``(n,)`` each."""
+    return {"incident_energy": single(read_energies(file, rows)), **read_columns(file, spec, rows)}
 
 
 def read(file: h5py.File, spec: SampleSpec, rows: slice) -> Samples:
@@ -110,6 +120,7 @@ def create(file: h5py.File, spec: SampleSpec, n: int) -> None:
 def write(file: h5py.File, spec: SampleSpec, start: int, samples: Samples) -> None:
     """Write samples to the rows from ``start``."""
     rows = slice(start, start + len(samples))
+    write_columns(file, spec, rows, samples)
     # Through decimals: 0.256 GeV in single precision is 256 MeV again, not 256.0000076.
     gev = np.char.add(samples.conditions["incident_energy"].astype(str), "e3")
     file[ENERGY][rows] = gev.astype(np.float64)[:, None]

@@ -6,6 +6,8 @@
 | ``layer_0``, ``layer_1``, ... | (N, rows, columns) | **MeV** | deposits |
 | ``overflow`` | (N, layers) | **MeV** | deposits outside the cells (optional) |
 
+Any other column of one number a shower, ``theta`` or ``particle``, can be a condition.
+
 Paganini, de Oliveira and Nachman, arXiv:1712.10321.  This module is the one place that knows of
 the two units.
 """
@@ -23,6 +25,12 @@ from emulators.data.layouts._columns import (
     require_columns,
     shower_spec,
     single,
+)
+from emulators.data.layouts._conditions import (
+    condition_columns,
+    read_columns,
+    stated_conditions,
+    write_columns,
 )
 from emulators.data.spec import Column, Samples, SampleSpec, ShowerGeometry
 
@@ -43,7 +51,8 @@ def columns(spec: SampleSpec) -> dict[str, Column]:
         )
         for i, layer in enumerate(spec.geometry.layers)
     }
-    return {ENERGY: Column((1,), "GeV", "incident energy", ("1",)), **layers}
+    own = {ENERGY: Column((1,), "GeV", "incident energy", ("1",)), **layers}
+    return own | condition_columns(own | optional(spec), spec)
 
 
 def optional(spec: SampleSpec) -> dict[str, Column]:
@@ -59,10 +68,11 @@ def recognises(file: h5py.File) -> bool:
 
 
 def outline(file: h5py.File, geometry: ShowerGeometry | None = None) -> SampleSpec:
-    """Return the spec less its conditions: in the given geometry, the file's own or CaloGAN's."""
+    """Return the spec less its energies: in the given geometry, the file's own or CaloGAN's."""
     native = native_spec(file, NAME)
     geometry = geometry or (native and native.geometry) or geometries.calogan()
-    return SampleSpec("shower", NAME, (geometry.n_cells,), "MeV", (), geometry)
+    conditions = stated_conditions(file, NAME)
+    return SampleSpec("shower", NAME, (geometry.n_cells,), "MeV", conditions, geometry)
 
 
 def read_energies(file: h5py.File, rows: slice) -> npt.NDArray[np.float64]:
@@ -80,8 +90,8 @@ def read_spec(file: h5py.File, geometry: ShowerGeometry | None = None) -> Sample
 def read_conditions(
     file: h5py.File, spec: SampleSpec, rows: slice
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the incident energies of these rows, ``(n,)``, GeV."""
-    return {"incident_energy": single(read_energies(file, rows))}
+    """Return incident energies, GeV, and other conditions of these rows, ``(n,)`` each."""
+    return {"incident_energy": single(read_energies(file, rows)), **read_columns(file, spec, rows)}
 
 
 def read(file: h5py.File, spec: SampleSpec, rows: slice) -> Samples:
@@ -103,6 +113,7 @@ def write(file: h5py.File, spec: SampleSpec, start: int, samples: Samples) -> No
     """Write samples to the rows from ``start``; the overflow is 0."""
     assert spec.geometry is not None
     rows = slice(start, start + len(samples))
+    write_columns(file, spec, rows, samples)
     file[ENERGY][rows] = samples.conditions["incident_energy"][:, None]
     for i in range(len(spec.geometry.layers)):
         file[f"layer_{i}"][rows] = spec.geometry.layer(samples.values, i)

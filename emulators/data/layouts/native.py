@@ -16,24 +16,26 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from emulators.data.counts import COUNTS, counted
 from emulators.data.layouts._columns import (
     FORMAT,
     chunk_rows,
+    covering,
     create_columns,
     create_dataset,
     native_spec,
-    outside,
     read_column,
     require_columns,
     single,
     text,
 )
-from emulators.data.spec import Column, Condition, Samples, SampleSpec, ShowerGeometry
+from emulators.data.spec import Column, Samples, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 
 NAME = "native"
 KINDS = {"field": "fields", "image": "images", "point": "points"}  # the key of each
 CONDITIONS = "conditions"
+NO_COUNTS = "convert it with --from array --unit none, as numbers that are not counts"
 
 
 def columns(spec: SampleSpec) -> dict[str, Column]:
@@ -79,18 +81,9 @@ def read_spec(file: h5py.File, geometry: ShowerGeometry | None = None) -> Sample
     require_columns(file, columns(spec), spec)
     if not spec.conditions:
         return spec
-    table = _table(file, spec, slice(None))
-    ranges = tuple(_range(file, c, table[c.name].astype(np.float64)) for c in spec.conditions)
+    table = read_conditions(file, spec, slice(None))
+    ranges = tuple(covering(file, c, table[c.name].astype(np.float64)) for c in spec.conditions)
     return replace(spec, conditions=ranges)
-
-
-def _range(file: h5py.File, stated: Condition, values: npt.NDArray[np.float64]) -> Condition:
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        raise InputError(f"{file.filename}: none of its {len(values)} {stated.name} is finite")
-    if not outside(stated, finite).any():
-        return stated
-    return replace(stated, minimum=float(finite.min()), maximum=float(finite.max()))
 
 
 def _row(spec: SampleSpec) -> np.dtype[np.void]:
@@ -98,28 +91,27 @@ def _row(spec: SampleSpec) -> np.dtype[np.void]:
     return np.dtype([(c.name, "f4") for c in spec.conditions])
 
 
-def _table(file: h5py.File, spec: SampleSpec, rows: slice) -> npt.NDArray[np.void]:
-    table: npt.NDArray[np.void] = file[CONDITIONS][rows]
-    if missing := {c.name for c in spec.conditions} - {*(table.dtype.names or ())}:
-        raise InputError(
-            f"{file.filename}: its table of conditions lacks {', '.join(sorted(missing))}"
-        )
-    return table
-
-
 def read_conditions(
     file: h5py.File, spec: SampleSpec, rows: slice
 ) -> dict[str, npt.NDArray[np.float32]]:
     """Return the conditions of these rows, ``(n,)`` each, in the units of the spec."""
-    if not spec.conditions:
-        return {}
-    table = _table(file, spec, rows)
-    return {c.name: single(table[c.name]) for c in spec.conditions}
+    stored = (CONDITIONS in file and file[CONDITIONS].dtype.names) or ()
+    if missing := [c.name for c in spec.conditions if c.name not in (*stored, *file)]:
+        raise InputError(f"{file.filename}: its table of conditions lacks {', '.join(missing)}")
+    table = file[CONDITIONS][rows] if stored else {}
+    return {  # those that are not in the table were asked for: columns beside the samples
+        c.name: single(table[c.name] if c.name in stored else file[c.name][rows]).reshape(-1)
+        for c in spec.conditions
+    }
 
 
 def read(file: h5py.File, spec: SampleSpec, rows: slice) -> Samples:
     """Return these rows, in the unit of the spec."""
-    values = single(read_column(file, KINDS[spec.kind], rows))
+    values = read_column(file, KINDS[spec.kind], rows)
+    if spec.unit in COUNTS:
+        where = f"{file.filename}: rows {rows.start} to {rows.stop}"
+        values = counted(values, where, NO_COUNTS)
+    values = single(values)
     return Samples(values, read_conditions(file, spec, rows))
 
 
@@ -131,6 +123,7 @@ def create(file: h5py.File, spec: SampleSpec, n: int) -> None:
         file[key].attrs.update(
             channels=grid.channels, lengths=grid.lengths, length_unit=grid.unit,
             cell_sizes=np.divide(grid.lengths, spec.shape[1:]), periodic=grid.periodic,
+            **({"components": grid.components} if grid.components else {}),
         )  # fmt: skip
     if spec.conditions:
         create_dataset(file, CONDITIONS, (n,), _row(spec), rows).attrs.update(

@@ -1,11 +1,12 @@
 """Public data sets of fields that are read, and never written: one module a layout.
 
-A module has ``NAME``, ``USES`` (which of `Told` it has a use for, beside unit, channels and
-periodic), ``recognises`` and ``open_source``, which gives a `Source`: entries of which any region
-is read by itself, so that a cube larger than memory can be cut.  To add one, write it and enter it
-in `SOURCES`.
+A module has ``NAME``, ``USES`` (which of `Told` it has a use for, beside unit, channels, components
+and periodic), ``recognises`` and ``open_source``, which gives a `Source`: entries of which any
+region is read by itself, so that a cube larger than memory can be cut.  To add one, write it and
+enter it in `SOURCES`.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -27,10 +28,12 @@ from emulators.data.sources import (
     nbody_cubes,
 )
 from emulators.data.sources.arrays import NpyArray, files_of
-from emulators.data.sources.base import Place, Source, Told
+from emulators.data.sources.base import Place, Source, Told, stated
 from emulators.errors import InputError
 
-__all__ = ["SOURCES", "Place", "Source", "Told", "open_source"]
+__all__ = ["SOURCES", "Place", "Source", "Told", "open_source", "stated"]
+
+log = logging.getLogger(__name__)
 
 SOURCES: dict[str, ModuleType] = {
     m.NAME: m
@@ -63,11 +66,16 @@ def open_source(path: str | Path, layout: str | None = None, told: Told | None =
     if layout is not None and layout not in SOURCES:
         raise InputError(f"unknown source '{layout}'{nearest(layout, list(SOURCES))}")
     module = SOURCES[layout] if layout else _recognised(path, files)
-    common = () if module is native else ("unit", "channels", "periodic")
+    common = () if module is native else ("unit", "channels", "components", "periodic")
     for name in told.said:
         if name not in (*module.USES, *common):
             raise InputError(f"{path}: --{name} is not for source '{module.NAME}'")
     source: Source = module.open_source(path, files, told)
+    if files[0].suffix != ".npy":
+        reader = HDF5Reader(files[0])
+        if left := sorted({*reader.file} - {*source.taken}):
+            log.info("%s: not taken over: %s", path, ", ".join(left))
+        reader.close()
     return source
 
 

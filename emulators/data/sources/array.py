@@ -61,6 +61,7 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     spec = field_spec(path, tuple(cells), told, conditions, channels=channels)
     taken = {told.key, (told.conditions or "").partition(":")[0]}
     beside = _beside(reader.file, taken, n) if reader else {}
+    taken |= beside.keys()
     _, numbers = beside.pop("simulation", (None, np.arange(n)))
     return Source(
         NAME,
@@ -71,6 +72,7 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         conditions,
         beside,
         _attributes(reader.file) if reader else {},
+        taken={key for key in taken if key},
     )
 
 
@@ -80,7 +82,7 @@ def _conditions(
     if said is None:
         return {}
     key, _, listed = said.partition(":")
-    names = listed.split(",") if listed else []
+    names = [name.strip() for name in listed.split(",")] if listed else []
     if reader is None or key not in reader.file:
         if reader is not None and not Path(key).is_file():
             raise InputError(f"{path}: there is no data set and no file '{key}' of conditions")

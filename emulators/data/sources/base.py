@@ -1,23 +1,25 @@
 """What all sources share: entries that are read in parts, and what the user says of them."""
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from emulators.data.counts import COUNTS, counted
+from emulators.data.hashes import Hashes
 from emulators.data.hdf5 import first_line
 from emulators.data.layouts._columns import single
 from emulators.data.sources.arrays import LazyArray
 from emulators.data.spec import Column, Condition, Grid, SampleSpec
 from emulators.errors import InputError
 
-__all__ = ["Place", "Source", "Told", "as_conditions", "field_spec"]
+__all__ = ["HUBBLE", "Place", "Source", "Told", "as_conditions", "field_spec", "stated"]
 
 LENGTH_UNITS = ("Mpc/h", "kpc/h", "Mpc", "kpc", "deg", "arcmin", "arcsec", "rad")
+HUBBLE = {"h_0": "km / (Mpc s)"}  # unit of a condition of layouts that have it
 CHANNELS = {"count": "counts", "overdensity": "overdensity"}  # of fields in these units
 Region = tuple[slice, ...]
 
@@ -37,6 +39,8 @@ class Told:
         number.
     channels
         Names of the channels, with commas between.
+    components
+        What each channel is, with commas between, as `Grid.components` says: ``"x,y,z,scalar"``.
     periodic
         Whether entries come round again, along all axes.
     conditions
@@ -48,6 +52,7 @@ class Told:
     box: str | None = None
     unit: str | None = None
     channels: str | None = None
+    components: str | None = None
     periodic: bool | None = None
     conditions: str | None = None
 
@@ -97,6 +102,14 @@ class Source:
         What else is known of each entry: columns of one number, and their ``(n,)`` values.
     attributes
         What the source says of its origin.
+    ancestors
+        Hash of what each entry was cut from, where its file says it.
+    joined
+        Where several files are joined: of each its name, its hash and its own origins.
+    training
+        Of generated fields: `Dataset.training`.
+    taken
+        The data sets that were read, of those that the files have.
     """
 
     layout: str
@@ -107,6 +120,10 @@ class Source:
     conditions: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     beside: dict[str, tuple[Column, npt.NDArray[Any]]] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    ancestors: Hashes | None = None
+    joined: Sequence[Mapping[str, Any]] = ()
+    training: Mapping[str, Hashes] = field(default_factory=dict)
+    taken: Collection[str] = ()
     _open: LazyArray | None = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -127,7 +144,12 @@ class Source:
             raise InputError(
                 f"{place.array.path}: entry {i} cannot be read: {first_line(error)}"
             ) from None
-        return single(np.asarray(values)).reshape(-1, *(s.stop - s.start for s in region))
+        values = np.asarray(values)
+        if self.spec.unit in COUNTS:
+            ours = "--from array " if self.layout == "native" else ""
+            advice = f"give {ours}--unit none, to keep them as numbers that are not counts"
+            values = counted(values, f"{place.array.path}: entry {i}", advice)
+        return single(values).reshape(-1, *(s.stop - s.start for s in region))
 
 
 def field_spec(
@@ -138,10 +160,11 @@ def field_spec(
     *,
     channels: int = 1,
     box_unit: str = "Mpc/h",
+    units: Mapping[str, str] | None = None,
 ) -> SampleSpec:
     """Return the spec of fields with these cells; InputError where something is still to be said.
 
-    ``box_unit`` is that of a box given without one.
+    ``box_unit`` is that of a box given without one; ``units`` are those of conditions.
     """
     for name, example in {"box": "--box 200", "unit": "--unit count"}.items():
         if getattr(told, name) is None:
@@ -159,8 +182,29 @@ def field_spec(
         raise InputError(f"{path}: fields have 2 or 3 axes, these have {d}: {cells}")
     lengths, length_unit = _box(path, str(told.box), d, box_unit)
     grid = Grid(names, ("x", "y", "z")[:d], lengths, length_unit, (bool(told.periodic),) * d)
-    ranges = tuple(_condition(path, name, values) for name, values in conditions.items())
-    return SampleSpec("field", "native", (channels, *cells), unit, ranges, grid=grid)
+    known = units or {}
+    ranges = tuple(_condition(path, k, known.get(k, ""), v) for k, v in conditions.items())
+    spec = SampleSpec("field", "native", (channels, *cells), unit, ranges, grid=grid)
+    return stated(path, spec, told.components)
+
+
+def stated(path: Path, spec: SampleSpec, components: str | None) -> SampleSpec:
+    """Return the spec with what its channels are, where that is said.
+
+    Raises
+    ------
+    InputError
+        The samples have no grid, or the components do not fit their channels.
+    """
+    if components is None:
+        return spec
+    if spec.grid is None:
+        raise InputError(f"{path}: {spec.kind}s have no grid: --components are of fields")
+    names = tuple(name.strip() for name in components.split(","))
+    try:
+        return replace(spec, grid=replace(spec.grid, components=names))
+    except ValueError as error:
+        raise InputError(f"{path}: --components {components}: {error}") from None
 
 
 def _box(path: Path, text: str, axes: int, default: str) -> tuple[tuple[float, ...], str]:
@@ -180,19 +224,19 @@ def _box(path: Path, text: str, axes: int, default: str) -> tuple[tuple[float, .
     return lengths, unit
 
 
-def _condition(path: Path, name: str, values: npt.NDArray[np.float32]) -> Condition:
+def _condition(path: Path, name: str, unit: str, values: npt.NDArray[np.float32]) -> Condition:
     if bad := int((~np.isfinite(values)).sum()):
         first = ", ".join(map(str, np.flatnonzero(~np.isfinite(values))[:5]))
         raise InputError(f"{path}: {bad} values of {name} are not finite (first: {first})")
     # Through decimals: 0.3 in single precision is 0.3 again.
     low, high = (float(str(value)) for value in (values.min(), values.max()))
-    return Condition(name, "km / (Mpc s)" if name == "h_0" else "", low, high)
+    return Condition(name, unit, low, high)
 
 
 def as_conditions(
     path: Path, values: npt.NDArray[Any], names: list[str], n: int
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Return the columns of ``values (n,)`` or ``(n, names)`` as conditions, by name."""
+    """Return the columns of ``values (n,)`` or ``(n, names)`` as conditions, by the names given."""
     columns = values.reshape(len(values), -1)
     if len(columns) != n:
         raise InputError(f"{path}: has {n} entries, but conditions of {len(columns)}")
@@ -202,9 +246,4 @@ def as_conditions(
             f"({', '.join(names) or 'none'}): give each a name, as --conditions "
             "cosmology:omega_m,sigma_8"
         )
-    return {spelled(name): single(columns[:, i]) for i, name in enumerate(names)}
-
-
-def spelled(name: str) -> str:
-    """Return a parameter's name as it is written here: ``Omega_m`` is ``omega_m``."""
-    return re.sub(r"\W+", "_", name.strip().lower()).replace("n_spec", "n_s")
+    return {name: single(columns[:, i]) for i, name in enumerate(names)}

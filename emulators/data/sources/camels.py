@@ -6,7 +6,8 @@
 | ``Grids_Mtot_Nbody_SIMBA_LH_128_z=0.50.npy`` | (N, 128, 128, 128) | one box a simulation |
 | ``params_LH_IllustrisTNG.txt`` | (simulations, 6) | Omega_m, sigma_8, four of feedback |
 
-Boxes are periodic, 25 Mpc/h wide.  The arrays are mapped into memory.  Villaescusa-Navarro et al.,
+Boxes are periodic, 25 Mpc/h wide.  All fields are scalars: velocity and magnetic field are given as
+magnitudes.  The arrays are mapped into memory.  Villaescusa-Navarro et al.,
 arXiv:2109.10915.
 """
 

@@ -19,13 +19,14 @@ import numpy.typing as npt
 
 from emulators.data.hdf5 import HDF5Reader
 from emulators.data.sources.arrays import HDF5Array, NpyArray, same_shape, words
-from emulators.data.sources.base import Place, Source, Told, as_conditions, field_spec
+from emulators.data.sources.base import HUBBLE, Place, Source, Told, as_conditions, field_spec
 from emulators.errors import InputError
 
 NAME = "cosmoflow"
 USES = ("box",)
 REDSHIFTS = (0.0, 0.5, 1.5, 3.0)
 PARAMETERS = ["Omega_m", "sigma_8", "N_spec", "H_0"]
+NAMES = {"Omega_m": "omega_m", "N_spec": "n_s", "H_0": "h_0"}  # as other sources call them
 
 
 def recognises(files: Sequence[Path], first: h5py.File | NpyArray) -> bool:
@@ -50,14 +51,18 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         reader.close()
     shape = same_shape(arrays, 4)
     cells, n = shape[:3], shape[3]
-    conditions = as_conditions(path, np.array(rows), [*names, "redshift"], len(rows))
+    called = [*(NAMES.get(name, name) for name in names), "redshift"]
+    conditions = as_conditions(path, np.array(rows), called, len(rows))
     box = "512" if cells == (512, 512, 512) else None
-    spec = field_spec(path, cells, told | Told(box=box, unit="count", periodic=True), conditions)
+    facts = Told(box=box, unit="count", periodic=True)
+    spec = field_spec(path, cells, told | facts, conditions, units=HUBBLE)
 
     def place(i: int) -> Place:
         return Place(arrays[i // n], after=(i % n,))
 
-    return Source(NAME, path, spec, place, np.repeat(np.arange(len(files)), n), conditions)
+    taken = {"full", "physPar", "namePar", "redshifts"}
+    numbers = np.repeat(np.arange(len(files)), n)
+    return Source(NAME, path, spec, place, numbers, conditions, taken=taken)
 
 
 def _names(file: h5py.File) -> list[str]:

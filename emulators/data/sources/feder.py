@@ -56,4 +56,5 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     spec = field_spec(path, same_shape(arrays, 3), told | facts, conditions)
     known = list(dict.fromkeys(names))
     numbers = np.array([known.index(name) for name in names])
-    return Source(NAME, path, spec, lambda i: Place(arrays[i]), numbers, conditions)
+    taken = {array.key for array in arrays}
+    return Source(NAME, path, spec, lambda i: Place(arrays[i]), numbers, conditions, taken=taken)

@@ -41,4 +41,4 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     spec = field_spec(path, cells, told | facts, conditions)
     # Of several redshifts of one simulation: the same matter.
     numbers = np.zeros(len(files), np.int64)
-    return Source(NAME, path, spec, lambda i: Place(cubes[i]), numbers, conditions)
+    return Source(NAME, path, spec, lambda i: Place(cubes[i]), numbers, conditions, taken={CUBE})

@@ -37,6 +37,7 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         raise InputError(f"{path}: {len(files)} files: give one file of maps and labels")
     reader = HDF5Reader(files[0])
     key = told.key or MAPS
+    taken = {key, key.replace("maps", "labels")}
     maps, labels = HDF5Array(reader, key), HDF5Array(reader, key.replace("maps", "labels"))
     n, *cells = same_shape([maps], 3)
     values = labels[:,]
@@ -46,4 +47,4 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     spec = field_spec(path, tuple(cells), told | facts, conditions, box_unit="deg")
     _, cosmologies = np.unique(values, axis=0, return_inverse=True)
     numbers = cosmologies.reshape(-1).astype(np.int64)
-    return Source(NAME, path, spec, lambda i: Place(maps, (i,)), numbers, conditions)
+    return Source(NAME, path, spec, lambda i: Place(maps, (i,)), numbers, conditions, taken=taken)

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from emulators.data.sources.arrays import NpyArray, same_shape
-from emulators.data.sources.base import Place, Source, Told, as_conditions, field_spec
+from emulators.data.sources.base import HUBBLE, Place, Source, Told, as_conditions, field_spec
 from emulators.errors import InputError
 
 NAME = "mustafa"
@@ -57,6 +57,7 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         told | (convergence if d == 2 else Told(unit="count")),
         conditions,
         box_unit="deg" if d == 2 else "Mpc/h",
+        units=HUBBLE,
     )
     starts = np.cumsum([0, *lengths])
 

@@ -8,15 +8,17 @@ import h5py
 import numpy as np
 
 from emulators.data.dataset import Dataset
+from emulators.data.hashes import ANCESTOR
 from emulators.data.hdf5 import HDF5Reader
 from emulators.data.layouts import native
+from emulators.data.origins import origins, without_source
 from emulators.data.sources.arrays import HDF5Array, NpyArray
-from emulators.data.sources.base import Place, Source, Told
+from emulators.data.sources.base import Place, Source, Told, stated
 from emulators.data.spec import Condition, SampleSpec
 from emulators.errors import InputError
 
 NAME = "native"
-USES = ()
+USES = ("components",)
 
 
 def recognises(files: Sequence[Path], first: h5py.File | NpyArray) -> bool:
@@ -31,15 +33,18 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     several files.
     """
     datasets = [Dataset(file, NAME) for file in files]
-    first = datasets[0]
-    if first.spec.grid is None:
-        raise InputError(f"{path}: {first.spec.kind}s have no grid: they cannot be cut")
-    for other in datasets[1:]:
+    specs = [stated(d.path, d.spec, told.components) for d in datasets]
+    first, spec = datasets[0], specs[0]
+    if spec.grid is None:
+        raise InputError(f"{path}: {spec.kind}s have no grid: they cannot be cut")
+    for dataset, other in zip(datasets[1:], specs[1:]):
         for name in ("kind", "shape", "unit", "grid"):
-            if getattr(other.spec, name) != getattr(first.spec, name):
-                raise InputError(f"{other.path} and {first.path} differ in {name}: join like files")
-        if [c.name for c in other.spec.conditions] != [c.name for c in first.spec.conditions]:
-            raise InputError(f"{other.path} and {first.path} have different conditions")
+            if getattr(other, name) != getattr(spec, name):
+                raise InputError(
+                    f"{dataset.path} and {first.path} differ in {name}: join like files"
+                )
+        if [c.name for c in other.conditions] != [c.name for c in spec.conditions]:
+            raise InputError(f"{dataset.path} and {first.path} have different conditions")
     lengths = [len(d) for d in datasets]
     entries = [(file, row) for file, n in enumerate(lengths) for row in range(n)]
     tables = [d.read_conditions(0, n) for d, n in zip(datasets, lengths)]
@@ -53,7 +58,7 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
     beside = {
         key: (column, np.concatenate([d.column(key) for d in datasets]))
         for key, column in first.beside.items()
-        if key != "simulation"
+        if key not in ("simulation", ANCESTOR)
         and not column.shape
         and all(d.beside.get(key) == column for d in datasets)
     }
@@ -62,19 +67,37 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         for key, value in first.attributes.items()
         if all(np.array_equal(d.attributes.get(key, ""), value) for d in datasets[1:])
     }
+    joined = []
+    if len(datasets) > 1:
+        attributes = without_source(attributes)
+        joined = [
+            {"source": d.path.name, "source_sha256": d.sha256, "origins": origins(d.attributes)}
+            for d in datasets
+        ]
+    alike = all(
+        d.training.keys() == first.training.keys()
+        and all(np.array_equal(d.training[k], v) for k, v in first.training.items())
+        for d in datasets
+    )
+    cut = any(ANCESTOR in d.beside for d in datasets)
+    ancestors = np.concatenate([d.ancestors for d in datasets]) if cut else None
     for dataset in datasets:
         dataset.close()
-    key = native.KINDS[first.spec.kind]
+    key = native.KINDS[spec.kind]
     arrays = [HDF5Array(HDF5Reader(file), key) for file in files]
     return Source(
         NAME,
         path,
-        replace(first.spec, conditions=_joined([d.spec for d in datasets])),
+        replace(spec, conditions=_joined(specs)),
         lambda i: Place(arrays[entries[i][0]], (entries[i][1],), channels=True),
         np.concatenate(numbers),
         {name: np.concatenate([table[name] for table in tables]) for name in tables[0]},
         beside,
         attributes,
+        ancestors=ancestors,
+        joined=joined,
+        training=first.training if alike else {},
+        taken={key, native.CONDITIONS, "simulation", *beside},
     )
 
 

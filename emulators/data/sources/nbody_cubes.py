@@ -42,4 +42,5 @@ def open_source(path: Path, files: Sequence[Path], told: Told) -> Source:
         )
     facts = Told(box=next(iter(lengths), None), unit="count", periodic=True)
     spec = field_spec(path, same_shape(arrays, 3), told | facts, {})
-    return Source(NAME, path, spec, lambda i: Place(arrays[i]), np.arange(len(arrays)))
+    numbers = np.arange(len(arrays))
+    return Source(NAME, path, spec, lambda i: Place(arrays[i]), numbers, taken={"data"})
