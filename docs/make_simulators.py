@@ -13,7 +13,7 @@ import matplotlib
 import numpy as np
 from scipy import ndimage
 
-from emulators.benchmarks.spectra import correlation_coefficients, power_spectra
+from emulators.observables.spectra import correlation_coefficients, power_spectra
 from emulators.simulators.campaign import simulate_file
 from emulators.simulators.cosmology import Cosmology, growth_factor, halofit_power, linear_power
 from emulators.simulators.recipe import SimulationRecipe, read_simulation

@@ -17,12 +17,10 @@ LARGEST = 450  # lines; a file over about 400 wants to be two rooms
 # Ground first; a room may import rooms of lower floors, and its own modules.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "pretrained"),
-    ("random", "config"),
+    ("random", "config", "progress"),
     ("data",),
-    # training chooses its best state by what these measure
-    ("benchmarks.showers", "benchmarks.distances", "benchmarks.spectra"),
-    ("benchmarks.fields",),
-    ("simulators", "networks"),
+    ("observables", "simulators", "starts"),
+    ("networks",),
     ("emulator",),
     ("loading",),
     ("training", "generation", "export"),

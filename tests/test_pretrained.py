@@ -8,8 +8,8 @@ from astropy import units as u
 
 import emulators
 from emulators import pretrained
-from emulators.benchmarks.fields import score
 from emulators.data.dataset import Dataset
+from emulators.observables.fields import score
 from emulators.training.monitor import scaled_w1
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"

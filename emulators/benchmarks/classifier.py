@@ -23,17 +23,17 @@ from torch import Tensor, nn
 
 from emulators.benchmarks.cache import remembered
 from emulators.benchmarks.classifier_networks import ResidualNetwork, dense_network
-from emulators.benchmarks.progress import tracked
-from emulators.benchmarks.showers import (
+from emulators.config import nearest
+from emulators.data.spec import MEV_PER_GEV, ShowerGeometry
+from emulators.errors import InputError
+from emulators.observables.showers import (
     CELL_THRESHOLD,
     Array,
     high_level_features,
     observable_table,
     observables,
 )
-from emulators.config import nearest
-from emulators.data.spec import MEV_PER_GEV, ShowerGeometry
-from emulators.errors import InputError
+from emulators.progress import tracked
 from emulators.random import stream
 
 __all__ = [

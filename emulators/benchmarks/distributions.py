@@ -6,28 +6,28 @@ from typing import Any
 import numpy as np
 
 from emulators.benchmarks.cache import remembered
-from emulators.benchmarks.distances import (
+from emulators.benchmarks.pair import Pair
+from emulators.observables.distances import (
     chi_squared,
     floor_distances,
     histogram,
     measure,
     quantile_edges,
 )
-from emulators.benchmarks.pair import Pair
-from emulators.benchmarks.progress import tracked
-from emulators.benchmarks.response import (
+from emulators.observables.response import (
     BINS,
     binned_response,
     deviation_floors,
     response_deviations,
     responses,
 )
-from emulators.benchmarks.showers import (
+from emulators.observables.showers import (
     Array,
     calogan_observables,
     constant,
     observable_table,
 )
+from emulators.progress import tracked
 from emulators.random import stream
 
 __all__ = ["HALVINGS", "RESAMPLINGS", "average_showers", "distributions"]

@@ -131,7 +131,9 @@ def _histogram(top: "Axes", below: "Axes", h: Histogram) -> None:
         density.append(counts / total)
         error.append(np.sqrt(counts) / total)
     (ref, gen), (ref_error, gen_error) = density, error
-    centres = np.sqrt(h.edges[1:] * h.edges[:-1]) if h.axis.log else (h.edges[1:] + h.edges[:-1]) / 2
+    centres = (
+        np.sqrt(h.edges[1:] * h.edges[:-1]) if h.axis.log else (h.edges[1:] + h.edges[:-1]) / 2
+    )
     top.stairs(ref, h.edges, fill=True, color=GREY, label="reference")
     band(top, h.edges, ref - ref_error, ref + ref_error, "its statistical error")
     top.stairs(gen, h.edges, color=BLUE, lw=1.6, label="emulator")
@@ -200,7 +202,11 @@ def _matrix(figure: "Figure", axes: Any, m: Matrix) -> None:
     centre = 1.0 if m.ratio else 0.0
     y = np.array(m.row_edges) if m.row_edges else np.arange(m.reference.shape[0] + 1)
     x = np.array(m.column_edges) if m.column_edges else np.arange(m.reference.shape[1] + 1)
-    titles = ("reference", "emulator", "emulator / reference" if m.ratio else "emulator − reference")
+    titles = (
+        "reference",
+        "emulator",
+        "emulator / reference" if m.ratio else "emulator − reference",
+    )
     for panel, values, title in zip(axes, (m.reference, m.generated, third), titles):
         last = panel is axes[2]
         mesh = panel.pcolormesh(

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.cache import remembered
-from emulators.benchmarks.features import (
+from emulators.benchmarks.pair import Pair, Rows
+from emulators.observables.features import (
     FEWEST_OF_FPD,
     Array,
     fpd,
@@ -15,10 +16,9 @@ from emulators.benchmarks.features import (
     kpd,
     whole_frechet_distance,
 )
-from emulators.benchmarks.neighbourhoods import prdc
-from emulators.benchmarks.pair import Pair, Rows
-from emulators.benchmarks.progress import tracked
-from emulators.benchmarks.showers import high_level_features
+from emulators.observables.neighbourhoods import prdc
+from emulators.observables.showers import high_level_features
+from emulators.progress import tracked
 
 __all__ = [
     "fpd_of",

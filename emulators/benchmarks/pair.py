@@ -15,10 +15,10 @@ import numpy.typing as npt
 from scipy.stats import ks_2samp
 
 from emulators.benchmarks.seen import Seen, copies, unseen
-from emulators.benchmarks.showers import Array, observables
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples, ShowerGeometry
 from emulators.errors import InputError
+from emulators.observables.showers import Array, observables
 from emulators.random import stream
 
 __all__ = [

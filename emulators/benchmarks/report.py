@@ -50,8 +50,6 @@ from emulators.benchmarks.joint.critic import measure_critic
 from emulators.benchmarks.measured_features import measure_features
 from emulators.benchmarks.page import html
 from emulators.benchmarks.pair import Pair, load_pair
-from emulators.benchmarks.progress import showing, tracked
-from emulators.benchmarks.showers import CELL_THRESHOLD
 from emulators.benchmarks.speed.throughput import machine
 from emulators.benchmarks.speed.timing import measure_speed, plan_simulation, untimed
 from emulators.benchmarks.tables import summary
@@ -61,6 +59,8 @@ from emulators.data.dataset import Dataset
 from emulators.emulator import Emulator
 from emulators.errors import InputError
 from emulators.loading import load
+from emulators.observables.showers import CELL_THRESHOLD
+from emulators.progress import showing, tracked
 
 __all__ = ["benchmark"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulators.benchmarks.draw import draw
 from emulators.benchmarks.drawing import png, svg
-from emulators.benchmarks.frame import figure, folded, frame, judged, notes, table
+from emulators.benchmarks.frame import figure, frame, judged, notes, table
 from emulators.benchmarks.judge import STATUS, judge, written
 from emulators.benchmarks.measured import Curve, Measured, Number, Picture, plain
 
@@ -146,7 +146,9 @@ def markdown(report: "Report") -> str:
     leading = [(k, n) for k, n in report.items() if n in report.leading]
     lines += ["", "## Leading figures", "", *_table(_headings(report.beside), number_rows(
         leading, report.beside)), "", NOTE]  # fmt: skip
-    lines += [line for name, words in report.beside_words.items() for line in ("", f"*{name}*: {words}")]
+    lines += [
+        line for name, words in report.beside_words.items() for line in ("", f"*{name}*: {words}")
+    ]
     for result in report.results:
         lines += ["", f"## {result.title}", "", result.says]
         for title, headings, rows, note in _tables(
@@ -181,7 +183,10 @@ def html(report: "Report") -> str:
             judged(
                 report.warnings,
                 opening(report),
-                [{"status": v.status, "what": v.what, "text": v.text} for v in report.lines[:LEADING]],
+                [
+                    {"status": v.status, "what": v.what, "text": v.text}
+                    for v in report.lines[:LEADING]
+                ],
             )
             + (_figure([first]) if first is not None else "")
             + table(_headings(report.beside), number_rows(leading, report.beside))
@@ -217,9 +222,7 @@ def html(report: "Report") -> str:
 
 
 def _rest(report: "Report") -> str:
-    lines = [
-        {"status": v.status, "what": v.what, "text": v.text} for v in report.lines[LEADING:]
-    ]
+    lines = [{"status": v.status, "what": v.what, "text": v.text} for v in report.lines[LEADING:]]
     if not lines:
         return ""
     return (

@@ -1,9 +1,9 @@
 """The default pair for density fields: a random start, a residual network, a critic with eyes.
 
 The generator draws a Gaussian field whose spectrum follows the conditions
-(`emulators.networks.gaussian`), or displaces particles (`emulators.networks.lattice`), adds what a
+(`emulators.starts.gaussian`), or displaces particles (`emulators.starts.lattice`), adds what a
 periodic residual network makes of that and of white noise, and maps the sum cell by cell to the
-distribution of the data (`emulators.networks.one_point`).  There are no normalisation layers, as
+distribution of the data (`emulators.starts.one_point`).  There are no normalisation layers, as
 in R3GAN (arXiv:2501.05441); conditions modulate every block, and the critic's score has a
 projection (arXiv:1802.05637).  The critic judges the field by convolutions, and by its power
 spectra (as Psi-GAN's, arXiv:2410.07349) and one-point distributions.
@@ -23,17 +23,7 @@ from torch import Tensor, nn
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, Pair, architecture
-from emulators.networks.gaussian import GaussianStart
-from emulators.networks.lattice import ParticleStart, whole_counts
 from emulators.networks.layers import full_precision, mlp
-from emulators.networks.one_point import OnePoint, evaluated
-from emulators.networks.polynomials import (
-    degree,
-    features,
-    log_mean,
-    n_features,
-    regress,
-)
 from emulators.networks.residual import (
     Block,
     Convolution,
@@ -43,8 +33,18 @@ from emulators.networks.residual import (
     packed,
     unpacked,
 )
-from emulators.networks.spectrum import Spectrum
 from emulators.networks.summaries import Summaries, density
+from emulators.starts.gaussian import GaussianStart
+from emulators.starts.lattice import ParticleStart, whole_counts
+from emulators.starts.one_point import OnePoint, evaluated
+from emulators.starts.polynomials import (
+    degree,
+    features,
+    log_mean,
+    n_features,
+    regress,
+)
+from emulators.starts.spectrum import Spectrum
 
 __all__ = ["Field", "FieldCritic", "FieldGenerator"]
 

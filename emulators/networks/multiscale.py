@@ -33,7 +33,7 @@ from emulators.networks.base import Critic, Generator, Pair, architecture
 from emulators.networks.dcgan import Downward
 from emulators.networks.layers import full_precision, mlp
 from emulators.networks.residual import Block, Convolution, activation, halved
-from emulators.networks.spectrum import shell_means, taper
+from emulators.starts.spectrum import shell_means, taper
 
 __all__ = ["Multiscale", "MultiscaleCritic", "MultiscaleGenerator", "fronts"]
 

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from emulators.data.spec import MEV_PER_GEV, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 from emulators.networks.base import Critic, Generator, Pair, architecture
-from emulators.networks.copula import KNOTS, ROUNDING, ByEnergy, Copula, moments
 from emulators.networks.layers import mlp
+from emulators.starts.copula import KNOTS, ROUNDING, ByEnergy, Copula, moments
 
 __all__ = ["ShowerConfig", "ShowerCritic", "ShowerGenerator"]
 

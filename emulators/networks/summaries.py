@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emulators.networks.polynomials import averaged, decided, features, n_features, regress
 from emulators.networks.residual import halved
-from emulators.networks.spectrum import shell_means, taper
+from emulators.starts.polynomials import averaged, decided, features, n_features, regress
+from emulators.starts.spectrum import shell_means, taper
 
 __all__ = ["Summaries", "density"]
 

@@ -43,8 +43,8 @@ def scaled_w1(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[
     what is `left_out`, NaN where nothing is left.
     """
     # only these two modules of the benchmarks are used here; they know nothing of training
-    from emulators.benchmarks.distances import wasserstein
-    from emulators.benchmarks.showers import constant
+    from emulators.observables.distances import wasserstein
+    from emulators.observables.showers import constant
 
     assert spec.geometry is not None
     ours, theirs = (_observables(s, spec) for s in (generated, reference))
@@ -58,7 +58,7 @@ def scaled_w1(generated: Samples, reference: Samples, spec: SampleSpec) -> dict[
 
 
 def _observables(showers: Samples, spec: SampleSpec) -> dict[str, npt.NDArray[np.float64]]:
-    from emulators.benchmarks.showers import observables
+    from emulators.observables.showers import observables
 
     assert spec.geometry is not None
     return observables(showers.values, spec.geometry, showers.conditions["incident_energy"])
@@ -67,14 +67,14 @@ def _observables(showers: Samples, spec: SampleSpec) -> dict[str, npt.NDArray[np
 def left_out(reference: Samples, spec: SampleSpec) -> list[str]:
     """Return what the measure of `default_measure` cannot judge: its width is rounding noise.
 
-    See `emulators.benchmarks.showers.constant` and `emulators.benchmarks.fields.left_out`.
+    See `emulators.observables.showers.constant` and `emulators.observables.fields.left_out`.
     """
     if spec.geometry is None:
-        from emulators.benchmarks import fields
+        from emulators.observables import fields
 
         assert spec.grid is not None
         return fields.left_out(reference.values[:, 0], spec.grid, spec.unit)
-    from emulators.benchmarks.showers import constant
+    from emulators.observables.showers import constant
 
     return sorted(constant(_observables(reference, spec), spec.geometry))
 
@@ -91,10 +91,10 @@ def field_distance(generated: Samples, reference: Samples, spec: SampleSpec) -> 
 
     Returns
     -------
-    ``field_distance`` and the parts that it is the mean of, see `benchmarks.fields.distance`.
+    ``field_distance`` and the parts that it is the mean of, see `observables.fields.distance`.
     """
     # this room of the benchmarks knows nothing of training
-    from emulators.benchmarks.fields import score
+    from emulators.observables.fields import score
 
     assert spec.grid is not None
     return score(generated.values[:, 0], reference.values[:, 0], spec.grid, spec.unit)

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from emulators.benchmarks import classifier, features, measured_features, plots
+from emulators.benchmarks import classifier, measured_features, plots
 from emulators.benchmarks.calochallenge import figures as calochallenge
 from emulators.benchmarks.calochallenge.figures import require_showers_of
 from emulators.benchmarks.calochallenge.histograms import (
@@ -23,6 +23,7 @@ from emulators.data import geometries
 from emulators.data.hdf5 import HDF5Writer
 from emulators.data.spec import Condition, Samples, SampleSpec
 from emulators.errors import InputError
+from emulators.observables import features
 
 VOXELS = {"1-photons": 368, "1-pions": 533, "2": 6480}
 THRESHOLD = {"1-photons": 1.0, "1-pions": 1.0, "2": 0.5e-3 / 0.033}  # MeV

@@ -10,7 +10,6 @@ from scipy.stats import binomtest, norm
 
 from emulators.benchmarks import distributions, measured_features, report
 from emulators.benchmarks.classified import classify_showers
-from emulators.benchmarks.closest import closest_rows
 from emulators.benchmarks.diagnosis import diagnose as diagnosis
 from emulators.benchmarks.diagnosis.diagnose import diagnose
 from emulators.benchmarks.diagnosis.faults import (
@@ -28,13 +27,14 @@ from emulators.benchmarks.diagnosis.tables import diagnosis_part
 from emulators.benchmarks.joint import conditional, correlations
 from emulators.benchmarks.pair import Pair, load_pair
 from emulators.benchmarks.report import benchmark
-from emulators.benchmarks.showers import observables
 from emulators.benchmarks.verdict import _faults
 from emulators.data.convert import convert
 from emulators.data.dataset import Dataset, split_rows
 from emulators.data.hdf5 import HDF5Writer, content_hash
 from emulators.data.spec import ReadoutLayer, Samples, ShowerGeometry
 from emulators.errors import InputError
+from emulators.observables.closest import closest_rows
+from emulators.observables.showers import observables
 
 SAMPLE = Path(__file__).parents[2] / "data" / "samples" / "photon_showers.h5"
 N = 1200

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from emulators.benchmarks import classifier
-from emulators.benchmarks.closest import aligned, closest, large_scales
 from emulators.benchmarks.field_report import copies
 from emulators.benchmarks.field_report import page as field_page
 from emulators.benchmarks.field_report import plots as field_plots
@@ -22,6 +21,7 @@ from emulators.data.dataset import Dataset, split_rows
 from emulators.data.hdf5 import HDF5Writer, content_hash
 from emulators.data.spec import Column, Condition, Grid, Samples, SampleSpec
 from emulators.errors import InputError
+from emulators.observables.closest import aligned, closest, large_scales
 
 SIDE, LENGTH = 32, 100.0
 SIMULATIONS, EACH = 300, 4

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from emulators.benchmarks.progress import showing, tracked
+from emulators.progress import showing, tracked
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from scipy.stats import norm
 
 from emulators import load
 from emulators.benchmarks import cache, classifier, distributions, measured_features, report
-from emulators.benchmarks.distances import measure, quantile_edges, separation_power
 from emulators.benchmarks.field_report import page as field_page
 from emulators.benchmarks.suites import steps as suite_steps
 from emulators.benchmarks.suites.metrics import equivalent_samples, known_metrics, met
@@ -30,6 +29,7 @@ from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Writer
 from emulators.data.spec import Samples
 from emulators.errors import InputError
+from emulators.observables.distances import measure, quantile_edges, separation_power
 from emulators.simulators.toy_shower import ToyShower
 from emulators.training import loop
 from emulators.training.trainer import Trainer, TrainingDiverged

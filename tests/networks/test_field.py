@@ -12,10 +12,10 @@ from emulators.data.transforms import Transform
 from emulators.errors import InputError
 from emulators.networks import build_networks, field, summaries
 from emulators.networks.field import Field, FieldGenerator
-from emulators.networks.lattice import displaced_lattice, whole_counts
-from emulators.networks.one_point import OnePoint
-from emulators.networks.polynomials import features, log_mean
-from emulators.networks.spectrum import Spectrum
+from emulators.starts.lattice import displaced_lattice, whole_counts
+from emulators.starts.one_point import OnePoint
+from emulators.starts.polynomials import features, log_mean
+from emulators.starts.spectrum import Spectrum
 
 SMALL = {"widths": [4, 8], "critic_widths": [4, 8], "fine": 4}
 

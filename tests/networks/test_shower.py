@@ -8,7 +8,7 @@ from emulators.data.geometries import calochallenge, calogan
 from emulators.data.spec import Condition, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 from emulators.networks import build_networks
-from emulators.networks.copula import KNOTS, Copula, _quantiles, knot_weights
+from emulators.starts.copula import KNOTS, Copula, _quantiles, knot_weights
 
 ENERGY = Condition("incident_energy", "GeV", 1.0, 100.0, "log")
 SMALL = {"width": 32, "depth": 2, "layer_width": 16, "critic_width": 32, "latent": 8}

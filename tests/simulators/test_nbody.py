@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from emulators.benchmarks.spectra import correlation_coefficients, power_spectra
 from emulators.config import as_mapping, build
 from emulators.errors import InputError
+from emulators.observables.spectra import correlation_coefficients, power_spectra
 from emulators.simulators import base, nbody, nbody_run
 from emulators.simulators.base import build_simulator
 from emulators.simulators.cosmology import (

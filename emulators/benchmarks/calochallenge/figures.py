@@ -26,7 +26,6 @@ from emulators.benchmarks.calochallenge.histograms import (
 from emulators.benchmarks.calochallenge.published import SOURCE, published
 from emulators.benchmarks.classified import classify
 from emulators.benchmarks.classifier import VIEWS, view
-from emulators.benchmarks.features import half_sample_errors
 from emulators.benchmarks.measured_features import (
     HALF_SAMPLES,
     fpd_of,
@@ -36,10 +35,11 @@ from emulators.benchmarks.measured_features import (
     whole_fpd_of,
 )
 from emulators.benchmarks.pair import Pair, Rows, other_edges, same_shapes
-from emulators.benchmarks.progress import tracked
-from emulators.benchmarks.showers import high_level_features
 from emulators.data.dataset import Dataset
 from emulators.errors import InputError
+from emulators.observables.features import half_sample_errors
+from emulators.observables.showers import high_level_features
+from emulators.progress import tracked
 
 __all__ = ["CHALLENGES", "measure_challenge", "require_showers_of"]
 

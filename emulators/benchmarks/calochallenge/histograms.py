@@ -16,16 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks import distances
 from emulators.benchmarks.distributions import HALVINGS, RESAMPLINGS
 from emulators.benchmarks.pair import Pair, Rows
-from emulators.benchmarks.progress import tracked
-from emulators.benchmarks.showers import Array, observables
 from emulators.data.geometries import calochallenge
 from emulators.data.hdf5 import HDF5Reader
 from emulators.data.layouts import calochallenge as layout
 from emulators.data.spec import MEV_PER_GEV, ReadoutLayer, Samples, ShowerGeometry
 from emulators.errors import InputError
+from emulators.observables import distances
+from emulators.observables.showers import Array, observables
+from emulators.progress import tracked
 from emulators.random import stream
 
 __all__ = [

@@ -22,8 +22,8 @@ from emulators.benchmarks.diagnosis.scales import (
     summarise,
 )
 from emulators.benchmarks.pair import Pair
-from emulators.benchmarks.showers import observable_table
 from emulators.data.spec import ShowerGeometry
+from emulators.observables.showers import observable_table
 
 __all__ = ["diagnose"]
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 from scipy.special import bdtrc
 from scipy.stats import norm
 
-from emulators.benchmarks.distances import quantile_edges
-from emulators.benchmarks.showers import Array
+from emulators.observables.distances import quantile_edges
+from emulators.observables.showers import Array
 
 __all__ = [
     "CHANCE",

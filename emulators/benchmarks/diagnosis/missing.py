@@ -15,7 +15,7 @@ from scipy.special import bdtr
 
 from emulators.benchmarks.diagnosis.faults import CHANCE, FAMILIES, Finding, share_error
 from emulators.benchmarks.diagnosis.scales import Halves
-from emulators.benchmarks.showers import Array
+from emulators.observables.showers import Array
 from emulators.random import stream
 
 __all__ = ["missing_showers"]

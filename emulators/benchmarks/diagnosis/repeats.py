@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.closest import Closest, closest_rows
 from emulators.benchmarks.diagnosis.faults import (
     CHANCE,
     FAMILIES,
@@ -25,9 +24,10 @@ from emulators.benchmarks.diagnosis.faults import (
 )
 from emulators.benchmarks.pair import MINIMUM_SHOWERS, Pair, Rows
 from emulators.benchmarks.seen import copies_in_words
-from emulators.benchmarks.showers import Array
 from emulators.data.spec import Samples, ShowerGeometry
 from emulators.errors import InputError
+from emulators.observables.closest import Closest, closest_rows
+from emulators.observables.showers import Array
 from emulators.random import stream
 
 __all__ = ["duplicates", "memorised", "shapes"]

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from emulators.benchmarks.diagnosis.faults import Finding, beyond, depth_strata, energy_strata
 from emulators.benchmarks.pair import Rows
-from emulators.benchmarks.response import responses
-from emulators.benchmarks.showers import Array, observable_table
 from emulators.data.spec import ShowerGeometry
+from emulators.observables.response import responses
+from emulators.observables.showers import Array, observable_table
 
 __all__ = [
     "Showers",

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks import fields
-from emulators.benchmarks.bispectra import bispectra, equilateral, squeezed
-from emulators.benchmarks.closest import large_scales
 from emulators.benchmarks.field_report.conditional import Levelling
 from emulators.benchmarks.field_report.pair import FieldPair
-from emulators.benchmarks.minkowski import minkowski
 from emulators.benchmarks.pair import Rows
-from emulators.benchmarks.spectra import Spectra, power_spectra, shell_edges
+from emulators.observables import fields
+from emulators.observables.bispectra import bispectra, equilateral, squeezed
+from emulators.observables.closest import large_scales
+from emulators.observables.minkowski import minkowski
+from emulators.observables.spectra import Spectra, power_spectra, shell_edges
 from emulators.random import stream
 
 __all__ = ["Array", "Channel", "Statistics"]
@@ -44,7 +44,7 @@ class Channel:
     all, some
         Positions of all fields of each sample, and of those that costly statistics are taken of.
     bins
-        As `emulators.benchmarks.fields.choose_bins` gives them for the reference.
+        As `emulators.observables.fields.choose_bins` gives them for the reference.
     shells
         Of the first reference field: wavenumbers and numbers of modes.
     """

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.closest import aligned, closest, large_scales
 from emulators.benchmarks.field_report.pair import FieldPair
-from emulators.benchmarks.fields import compressed
 from emulators.benchmarks.pair import Rows
-from emulators.benchmarks.spectra import correlation_coefficients
+from emulators.observables.closest import aligned, closest, large_scales
+from emulators.observables.fields import compressed
+from emulators.observables.spectra import correlation_coefficients
 from emulators.random import stream
 
 __all__ = ["copies"]

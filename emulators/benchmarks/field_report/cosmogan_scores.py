@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from emulators.benchmarks.fields import binned, one_point
-from emulators.benchmarks.spectra import power_spectra, wavenumbers
 from emulators.errors import InputError
+from emulators.observables.fields import binned, one_point
+from emulators.observables.spectra import power_spectra, wavenumbers
 
 __all__ = ["CosmoGANScore", "cosmogan_scores", "frechet_distance"]
 

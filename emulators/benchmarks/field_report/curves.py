@@ -9,8 +9,8 @@ import numpy.typing as npt
 from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
 from emulators.benchmarks.field_report.conditional import Levelling
 from emulators.benchmarks.pair import Rows
-from emulators.benchmarks.resampling import Ratio, compare, measure_difference
-from emulators.benchmarks.spectra import wavenumber_unit
+from emulators.observables.resampling import Ratio, compare, measure_difference
+from emulators.observables.spectra import wavenumber_unit
 
 __all__ = ["Curve", "both", "curves_of_all", "curves_of_some"]
 

@@ -18,8 +18,8 @@ from emulators.benchmarks.drawing import (
     png,
     svg,
 )
-from emulators.benchmarks.fields import logarithmic
-from emulators.benchmarks.spectra import wavenumber_unit
+from emulators.observables.fields import logarithmic
+from emulators.observables.spectra import wavenumber_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

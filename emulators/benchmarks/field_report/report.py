@@ -22,10 +22,10 @@ from emulators.benchmarks.field_report.curves import KNOWN, both, curves_of_all,
 from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.benchmarks.field_report.pictures import pictures
 from emulators.benchmarks.field_report.similarity import ssim_diversity
-from emulators.benchmarks.fields import compressed
 from emulators.benchmarks.pair import Rows
-from emulators.benchmarks.resampling import compare, measure_difference
-from emulators.benchmarks.spectra import correlation_matrix, log_edges, off_diagonal_difference
+from emulators.observables.fields import compressed
+from emulators.observables.resampling import compare, measure_difference
+from emulators.observables.spectra import correlation_matrix, log_edges, off_diagonal_difference
 from emulators.random import stream
 
 __all__ = ["measure_fields"]

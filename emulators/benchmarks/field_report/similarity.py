@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from emulators.benchmarks.spectra import pieces
 from emulators.errors import InputError
+from emulators.observables.spectra import pieces
 
 __all__ = ["ms_ssim", "ssim_diversity"]
 

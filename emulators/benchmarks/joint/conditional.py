@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from emulators.benchmarks.cache import remembered
-from emulators.benchmarks.distances import floor_distances, measure, quantile_edges
 from emulators.benchmarks.distributions import HALVINGS, RESAMPLINGS
 from emulators.benchmarks.joint.correlations import MOST
 from emulators.benchmarks.pair import Pair, Rows
-from emulators.benchmarks.response import BINS, MINIMUM, bin_numbers
-from emulators.benchmarks.showers import Array, constant, observable_table
 from emulators.data.dataset import Dataset
+from emulators.observables.distances import floor_distances, measure, quantile_edges
+from emulators.observables.response import BINS, MINIMUM, bin_numbers
+from emulators.observables.showers import Array, constant, observable_table
 from emulators.random import stream
 
 __all__ = ["measure_conditional"]

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.distances import Measurement
 from emulators.benchmarks.distributions import HALVINGS, RESAMPLINGS
 from emulators.benchmarks.drawing import shown
 from emulators.benchmarks.pair import Pair
-from emulators.benchmarks.showers import Array, observable_table
-from emulators.benchmarks.spectra import correlation_matrix
+from emulators.observables.distances import Measurement
+from emulators.observables.showers import Array, observable_table
+from emulators.observables.spectra import correlation_matrix
 from emulators.random import stream
 
 __all__ = ["DRAWN", "MOST", "measure_correlations", "rank_correlations"]

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from emulators.benchmarks.cache import remembered
 from emulators.benchmarks.classifier import view
-from emulators.benchmarks.features import FEWEST_OF_FPD, half_sample_errors
 from emulators.benchmarks.measured_features import HALF_SAMPLES, HALVINGS, fpd_of, whole_fpd_of
 from emulators.benchmarks.pair import Pair
-from emulators.benchmarks.showers import Array
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
+from emulators.observables.features import FEWEST_OF_FPD, half_sample_errors
+from emulators.observables.showers import Array
 from emulators.random import stream
 
 __all__ = ["FEATURES", "Critic", "measure_critic", "train_critic"]
@@ -234,7 +234,7 @@ def measure_critic(pair: Pair, seed: int) -> dict[str, Any]:
     """Measure the Frechet distance of generated and reference showers in the critic's features.
 
     Value and floor are between samples of half the reference's size and extrapolated in it, both
-    as FPD's (`emulators.benchmarks.features.fpd`).  That divides features by the largest of the
+    as FPD's (`emulators.observables.features.fpd`).  That divides features by the largest of the
     reference, which is 1 where any shower reaches `CLIP` widths.
 
     Parameters

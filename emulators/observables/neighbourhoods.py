@@ -11,8 +11,8 @@ arXiv:2002.09797.
 import numpy.typing as npt
 import torch
 
-from emulators.benchmarks.features import two_samples
 from emulators.errors import InputError
+from emulators.observables.features import two_samples
 
 __all__ = ["prdc"]
 

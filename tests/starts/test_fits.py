@@ -13,10 +13,10 @@ from torch import Tensor
 
 from emulators.data.spec import Condition, Grid, SampleSpec
 from emulators.networks import Generator, build_networks
-from emulators.networks.copula import KNOTS, Copula
-from emulators.networks.one_point import OnePoint
-from emulators.networks.polynomials import averaged, decided, degree, features, log_mean
-from emulators.networks.spectrum import Spectrum
+from emulators.starts.copula import KNOTS, Copula
+from emulators.starts.one_point import OnePoint
+from emulators.starts.polynomials import averaged, decided, degree, features, log_mean
+from emulators.starts.spectrum import Spectrum
 from tests.networks.test_contract import CASES, batch, entry
 
 SAME = 1e-4

@@ -2,7 +2,7 @@
 
 FPD and KPD follow JetNet's recipe to the last random number: the same features and seed give the
 figures that `jetnet.evaluation.fpd` and `kpd` give, so they can be set beside published ones.
-Precision, recall, density and coverage are in `emulators.benchmarks.neighbourhoods`, what a report
+Precision, recall, density and coverage are in `emulators.observables.neighbourhoods`, what a report
 measures with all of them in `emulators.benchmarks.measured_features`.
 
 Both depend on n.  FPD extrapolates to infinite *resamplings* of the n samples at hand, which
@@ -22,8 +22,8 @@ import numpy.typing as npt
 from scipy.linalg.lapack import dpstrf
 from scipy.optimize import curve_fit
 
-from emulators.benchmarks.progress import tracked
 from emulators.errors import InputError
+from emulators.progress import tracked
 from emulators.random import stream
 
 __all__ = [

@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import solveh_banded
 from torch import Tensor, nn
 
-from emulators.networks.polynomials import averaged, decided, features, n_features
+from emulators.starts.polynomials import averaged, decided, features, n_features
 
 __all__ = ["OnePoint", "evaluated"]
 

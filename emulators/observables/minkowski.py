@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.spectra import pieces
 from emulators.errors import InputError
+from emulators.observables.spectra import pieces
 
 __all__ = ["minkowski"]
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
 from emulators.errors import InputError
-from emulators.networks.one_point import OnePoint
-from emulators.networks.polynomials import degree
-from emulators.networks.spectrum import Spectrum, wave_number
+from emulators.starts.one_point import OnePoint
+from emulators.starts.polynomials import degree
+from emulators.starts.spectrum import Spectrum, wave_number
 
 __all__ = ["ParticleStart", "displaced_lattice", "whole_counts"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
-from emulators.networks.polynomials import degree
-from emulators.networks.spectrum import Spectrum
+from emulators.starts.polynomials import degree
+from emulators.starts.spectrum import Spectrum
 
 __all__ = ["GaussianStart"]
 

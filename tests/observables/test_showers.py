@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from emulators.benchmarks.showers import (
+from emulators.data.geometries import calochallenge, calogan
+from emulators.observables.showers import (
     calogan_observables,
     constant,
     high_level_features,
     observable_table,
     observables,
 )
-from emulators.data.geometries import calochallenge, calogan
 
 
 def one_shower(geometry, cells, energy=1.0):

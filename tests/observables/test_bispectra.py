@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from emulators.benchmarks.bispectra import bispectra, equilateral, squeezed
-from emulators.benchmarks.spectra import power_spectra, shell_edges
 from emulators.errors import InputError
+from emulators.observables.bispectra import bispectra, equilateral, squeezed
+from emulators.observables.spectra import power_spectra, shell_edges
 
 
 @pytest.mark.parametrize(

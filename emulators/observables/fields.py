@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from emulators.benchmarks.spectra import (
+from emulators.data.spec import Grid
+from emulators.data.transforms import decades
+from emulators.errors import InputError
+from emulators.observables.spectra import (
     pieces,
     power_spectra,
     shell_edges,
     transformed,
     wavenumbers,
 )
-from emulators.data.spec import Grid
-from emulators.data.transforms import decades
-from emulators.errors import InputError
 
 __all__ = [
     "FieldBins",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emulators.data.spec import SampleSpec
-from emulators.networks.polynomials import features, log_mean, n_features
+from emulators.starts.polynomials import features, log_mean, n_features
 
 __all__ = ["Spectrum", "shell_means", "shells", "taper", "wave_number"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from emulators.benchmarks.spectra import transformed, wavenumbers
 from emulators.errors import InputError
+from emulators.observables.spectra import transformed, wavenumbers
 
 __all__ = ["Bispectra", "bispectra", "equilateral", "squeezed"]
 
@@ -76,7 +76,7 @@ def bispectra(
     Parameters
     ----------
     fields, lengths, mean, taper
-        As in `emulators.benchmarks.spectra.power_spectra`.
+        As in `emulators.observables.spectra.power_spectra`.
     edges
         Of the shells, inverse length: ``shell_edges(cells, lengths, 3, 2 / 3)`` serves most grids.
     triangles

@@ -6,7 +6,7 @@ Convention: on a grid of volume ``V`` with ``N`` cells, ``P(k) = V <|a_k|^2>`` w
 White noise of variance ``s^2`` has ``P = s^2 V / N`` at every ``k``.
 
 Each field's own mean is taken off first: it is the mode ``k = 0``, which no shell holds and which
-`emulators.benchmarks.fields.moments` measures.  Where a window tapers the ends the mean would leak
+`emulators.observables.fields.moments` measures.  Where a window tapers the ends the mean would leak
 into the lowest shells: of a map in K with a mean of 2.7, thousands of times their power.  Taking
 the mean of all fields off instead would leave what each differs from it, which follows the
 conditions and would hide the largest scales as well.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.distances import Measurement
-from emulators.benchmarks.showers import Array
 from emulators.data.spec import MEV_PER_GEV, ShowerGeometry
+from emulators.observables.distances import Measurement
+from emulators.observables.showers import Array
 
 __all__ = [
     "BINS",

@@ -8,7 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from emulators.benchmarks.fields import (
+from emulators.data.spec import Grid
+from emulators.errors import InputError
+from emulators.observables.fields import (
     band_sparsity,
     choose_bins,
     distance,
@@ -22,8 +24,6 @@ from emulators.benchmarks.fields import (
     smooth,
     value_edges,
 )
-from emulators.data.spec import Grid
-from emulators.errors import InputError
 
 RNG = np.random.default_rng(8)
 MAP = Grid(("counts",), ("x", "y"), (40.0, 40.0), "Mpc/h", (True, True))

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from emulators.benchmarks.response import (
+from emulators.data.geometries import calogan
+from emulators.observables.response import (
     bin_numbers,
     binned_response,
     response_deviations,
     responses,
 )
-from emulators.benchmarks.showers import observables
-from emulators.data.geometries import calogan
+from emulators.observables.showers import observables
 
 
 def sample(n, mean, width, seed):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from emulators.benchmarks.distances import (
+from emulators.observables.distances import (
     chi_squared,
     histogram,
     kolmogorov_smirnov,

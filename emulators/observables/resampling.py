@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.distances import Measurement
 from emulators.errors import InputError
+from emulators.observables.distances import Measurement
 
 __all__ = ["Estimate", "Ratio", "compare", "estimate", "measure_difference", "standard_error"]
 
@@ -235,9 +235,7 @@ def estimate(
         values.append(np.asarray(statistic(gen.rows(drawn), first), np.float64))
         floors.append(np.asarray(statistic(second, first), np.float64))
     spread = [
-        np.asarray(
-            statistic(*(s.rows(rng.integers(0, len(s), m)) for s in (gen, ref))), np.float64
-        )
+        np.asarray(statistic(*(s.rows(rng.integers(0, len(s), m)) for s in (gen, ref))), np.float64)
         for _ in range(resamplings)
     ]
     # the halvings together use all simulations, and know more than the m of one resampling
@@ -289,7 +287,7 @@ def measure_difference(
     Parameters
     ----------
     function
-        Of two arrays of rows, e.g. `emulators.benchmarks.spectra.off_diagonal_difference`.
+        Of two arrays of rows, e.g. `emulators.observables.spectra.off_diagonal_difference`.
     generated, reference
         The statistic of every field, shapes ``(n, bins)`` and ``(m, bins)``.
     rng, groups, halvings

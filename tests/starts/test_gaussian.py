@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from emulators.data.spec import Condition, Grid, SampleSpec
-from emulators.networks import spectrum as spectra
-from emulators.networks.one_point import OnePoint, evaluated
-from emulators.networks.spectrum import Spectrum, hermitian, shells, taper, wave_number
+from emulators.starts import spectrum as spectra
+from emulators.starts.one_point import OnePoint, evaluated
+from emulators.starts.spectrum import Spectrum, hermitian, shells, taper, wave_number
 
 CELLS = (32, 32)
 

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from emulators.benchmarks import spectra
-from emulators.benchmarks.spectra import (
+from emulators.errors import InputError
+from emulators.observables import spectra
+from emulators.observables.spectra import (
     correlation_coefficients,
     correlation_matrix,
     covariance,
@@ -18,7 +19,6 @@ from emulators.benchmarks.spectra import (
     shell_edges,
     wavenumber_unit,
 )
-from emulators.errors import InputError
 from emulators.simulators import mesh
 
 RNG = np.random.default_rng(3)

@@ -3,19 +3,20 @@ import warnings
 import numpy as np
 import pytest
 
-from emulators.benchmarks import features, measured_features, neighbourhoods
-from emulators.benchmarks.features import (
+from emulators.benchmarks import measured_features
+from emulators.benchmarks.measured_features import measure_features
+from emulators.benchmarks.pair import load_pair
+from emulators.benchmarks.tables import feature_rows
+from emulators.errors import InputError
+from emulators.observables import features, neighbourhoods
+from emulators.observables.features import (
     fpd,
     frechet_distance,
     kernel_distance,
     kpd,
     whole_frechet_distance,
 )
-from emulators.benchmarks.measured_features import measure_features
-from emulators.benchmarks.neighbourhoods import prdc
-from emulators.benchmarks.pair import load_pair
-from emulators.benchmarks.tables import feature_rows
-from emulators.errors import InputError
+from emulators.observables.neighbourhoods import prdc
 
 NAMES = ("fpd", "kpd", "precision", "recall", "density", "coverage")
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from emulators.benchmarks.resampling import compare, measure_difference, standard_error
-from emulators.benchmarks.spectra import off_diagonal_difference
 from emulators.errors import InputError
+from emulators.observables.resampling import compare, measure_difference, standard_error
+from emulators.observables.spectra import off_diagonal_difference
 
 
 def rng(seed=0):

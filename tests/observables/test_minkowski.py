@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from emulators.benchmarks.fields import smooth
-from emulators.benchmarks.minkowski import minkowski
 from emulators.errors import InputError
+from emulators.observables.fields import smooth
+from emulators.observables.minkowski import minkowski
 
 
 def totals(shape, sides=1.0, periodic=True):

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from emulators.networks import lattice
-from emulators.networks.lattice import SMOOTHED, displaced_lattice
+from emulators.starts import lattice
+from emulators.starts.lattice import SMOOTHED, displaced_lattice
 
 
 def noise(*shape, seed=0):

@@ -1,0 +1,1 @@
+"""Numbers of one sample, distances of two samples of numbers, and their errors and floors."""

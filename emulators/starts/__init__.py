@@ -1,0 +1,1 @@
+"""What is fitted to data before training: where generators start from."""
