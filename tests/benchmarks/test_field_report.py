@@ -362,12 +362,13 @@ def test_other_conditions_are_warned_of(law, reference, tmp_path):
     assert same.paired
     assert same.warnings == ()
     conditions["sigma_8"] = np.full(100, 0.8)
-    pair = load_fields(write(tmp_path / "g.h5", law[2][:100], conditions), reference, None, 0)
+    shifted = np.roll(law[2][:100], 1, 1)
+    pair = load_fields(write(tmp_path / "g.h5", shifted, conditions), reference, None, 0)
     assert pair.p_values["sigma_8"] < 1e-3
     assert "--conditions" in pair.warnings[0]
     assert "omega_m" not in pair.warnings[0]
     del conditions["sigma_8"]
-    pair = load_fields(write(tmp_path / "o.h5", law[2][:100], conditions), reference, None, 0)
+    pair = load_fields(write(tmp_path / "o.h5", shifted, conditions), reference, None, 0)
     assert "Only one of the files has sigma_8" in pair.warnings[0]
     assert pair.names == ("omega_m",)
 

@@ -147,7 +147,7 @@ def test_every_condition_of_the_file_has_its_bins(parts, monkeypatch):
     data = Dataset(SAMPLE)
     conditions = (*data.spec.conditions, Condition("theta", "deg", 0, 60))
     spec = dataclasses.replace(data.spec, conditions=conditions)
-    monkeypatch.setattr(conditional, "Dataset", lambda path: SimpleNamespace(spec=spec))
+    monkeypatch.setattr(conditional, "Dataset", lambda path, **asked: SimpleNamespace(spec=spec))
     both = [
         Samples(s.values * np.where(k * t > 40, 1.05, 1)[:, None], {**s.conditions, "theta": t})
         for k, s, t in zip((1, 0), (generated, reference), theta)

@@ -7,6 +7,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -190,7 +191,7 @@ def test_all_share_the_split_of_the_suite(made, toy):
     for slug, entry in zip(("one", "two-wider"), record["systems"]):
         assert load(folder / "runs" / slug).card["split"]["rows"] == record["data"]["rows"]
         assert entry["n"] == {"generated": 120, "reference": 120}
-        assert "test split of the file that was trained on" in entry["selection"]
+        assert entry["selection"] == "all showers of the file, which the training did not see"
         generated = Dataset(folder / "samples" / f"{slug}.h5")
         for name, values in reference.read_conditions(0, 120).items():
             np.testing.assert_array_equal(generated.read_conditions(0, 120)[name], values)
@@ -444,6 +445,9 @@ def test_samples_of_another_program_and_a_loaded_emulator(made, toy, tmp_path, m
     emulator = made[0] / "runs" / "one"
     monkeypatch.chdir(tmp_path)
     cut = convert(toy, tmp_path / "cut.h5", rows="0:270")
+    foreign = Path(shutil.copy(made[0] / "samples" / "two-wider.h5", tmp_path / "foreign.h5"))
+    with h5py.File(foreign, "a") as written:  # another program says nothing of a training
+        del written["training"], written.attrs["training_data_sha256"]
     plan = build(
         Suite,
         {
@@ -451,7 +455,7 @@ def test_samples_of_another_program_and_a_loaded_emulator(made, toy, tmp_path, m
             "kind": "shower",
             "data": {"path": str(cut), "test": 0.4},
             "system": [
-                {"name": "file", "samples": str(made[0] / "samples" / "two-wider.h5")},
+                {"name": "file", "samples": str(foreign)},
                 {"name": "emulator", "emulator": str(emulator)},
             ],
             "benchmark": {"seeds": 1, "speed": False},
@@ -461,6 +465,7 @@ def test_samples_of_another_program_and_a_loaded_emulator(made, toy, tmp_path, m
     record = run_suite(plan, tmp_path / "out")
     file, loaded = record["systems"]
     assert file["n"] == {"generated": 120, "reference": 108}
+    assert "cannot be told" in file["selection"]
     assert "emulator" not in file
     test = Dataset(toy).split(validation=0.1, test=0.4, seed=0)["test"]
     unseen = int((test < 270).sum())

@@ -173,6 +173,9 @@ class Work:
         entry: dict[str, Any] = {"name": system.name, "judged": system.judged, "metrics": []}
         emulator: Emulator | None = None
         generated = Path(system.samples or "")
+        if system.recipe is None and self._was_trained_on(system):
+            # In a split of its own: the report takes what it has not seen of all the data.
+            reference = self.dataset.path
         if system.recipe is not None:
             run = self.folder / "runs" / system.slug
             made = self._train(system, run)
@@ -194,19 +197,20 @@ class Work:
                 "architecture": emulator.architecture,
                 "weights": sum(p.numel() for p in emulator.generator.parameters()),
             }
-            if system.emulator is not None and self._has_read(emulator):
-                # In a split of its own: the report takes what it has not seen of all the data.
-                reference = self.dataset.path
             generated = self._generate(system, emulator, reference)
         self._report(system, emulator, generated, reference)
         report = self.folder / "reports" / system.slug
         found = json.loads((report / "report.json").read_text(encoding="utf-8"))
         return entry | {"report": self._inside(report)} | summary_of(found, entry)
 
-    def _has_read(self, emulator: Emulator) -> bool:
-        """Tell whether an emulator was trained on some of the suite's data."""
-        card = emulator.card
-        training = training_of(training_attributes(card), training_hashes(card))
+    def _was_trained_on(self, system: "System") -> bool:
+        """Tell whether what was made elsewhere was trained on some of the suite's data."""
+        if system.emulator is not None:
+            card = load(system.emulator).card
+            training = training_of(training_attributes(card), training_hashes(card))
+        else:
+            made = Dataset(system.samples or "")
+            training = training_of(made.attributes, made.training)
         return bool(read_samples(self.dataset, training).any.any())
 
     def _train(self, system: "System", run: Path) -> Made:
