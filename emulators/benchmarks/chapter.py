@@ -4,42 +4,32 @@ A chapter is a function ``measure(pair, settings)`` that gives measured things, 
 error, floor, n and limit.  Judging, drawing and writing know those alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emulators.benchmarks.measured import Measured, Number, from_json, to_json
+import numpy as np
+import numpy.typing as npt
+
+from emulators.benchmarks.measured import Curve, Measured, Number, from_json, to_json
 from emulators.benchmarks.pair import Pair
+from emulators.observables.resampling import compare, estimate
+from emulators.random import stream
 
-__all__ = ["CHAPTERS", "Chapter", "Result", "Settings", "chapter", "chapters_of"]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a report is made.
-
-    Parameters
-    ----------
-    seed
-        Of all that is drawn.
-    seeds
-        Classifiers of each kind.
-    preset
-        Which classifier, or which public challenge; see `emulators.benchmarks.classifier`.
-    classifiers
-        Whether to train classifiers.
-    resamplings, halvings
-        Of errors and floors.
-    """
-
-    seed: int = 0
-    seeds: int = 3
-    preset: str = "fast"
-    classifiers: bool = True
-    resamplings: int = 100
-    halvings: int = 20
+__all__ = [
+    "CHAPTERS",
+    "Chapter",
+    "Result",
+    "chapter",
+    "chapters_of",
+    "curve",
+    "percent",
+    "results_of",
+]
 
 
+Array = npt.NDArray[np.float64]
+Settings = Mapping[str, Any]  # of the record: seed, resamplings, halvings ...
 Measure = Callable[[Pair, Settings], Sequence[Measured]]
 
 
@@ -100,6 +90,65 @@ class Result:
         )
 
 
+def percent(
+    statistic: Callable[[Array, Array], float],
+    generated: Array,
+    reference: Array,
+    pair: Pair,
+    settings: Settings,
+    key: str,
+    **facts: Any,
+) -> Number:
+    """Return a relative difference of two samples of rows as a number in per cent.
+
+    Parameters
+    ----------
+    statistic
+        Of two arrays of rows; its noise adds in squares, as that of mean sizes of deviations does.
+    generated, reference
+        Numbers of every sample, ``(n, m)``.
+    pair, settings
+        Of the report.
+    key
+        What the random numbers are for.
+    facts
+        Of the number: ``name``, ``label``, ``limit`` in per cent ...
+    """
+    rng = stream(settings["seed"], "chapter", key)
+    found = estimate(
+        statistic, generated, reference, rng, paired=pair.paired, halvings=settings["halvings"]
+    )
+    scaled: dict[str, Any] = {
+        k: 100 * float(getattr(found, k)) for k in ("value", "error", "floor", "floor_error")
+    }
+    return Number(**scaled, n=found.n, unit="%", noise="in squares", **facts)
+
+
+def curve(generated: Array, reference: Array, settings: Settings, key: str, **facts: Any) -> Curve:
+    """Return the means of rows ``(n, points)`` of both samples as a curve, compared by ratio.
+
+    The parameters are those of `percent`, ``facts`` those of the curve.
+    """
+    found = compare(
+        generated,
+        reference,
+        stream(settings["seed"], "chapter", key, "points"),
+        resamplings=settings["resamplings"],
+        halvings=settings["halvings"],
+    )
+    return Curve(
+        reference=found.reference,
+        reference_error=found.reference_error,
+        generated=found.generated,
+        generated_error=found.generated_error,
+        deviation=found.ratio - 1,
+        error=found.error,
+        floor=found.floor,
+        n=found.n,
+        **facts,
+    )
+
+
 CHAPTERS: dict[str, Chapter] = {}
 
 
@@ -111,6 +160,11 @@ def chapter(name: str, title: str, kinds: Sequence[str], says: str) -> Callable[
         return measure
 
     return register
+
+
+def results_of(record: Mapping[str, Any]) -> list[Result]:
+    """Return what the chapters of a record measured; none of records that are older than they."""
+    return [Result.from_json(entry) for entry in record.get("chapters", [])]
 
 
 def chapters_of(kind: str) -> list[Chapter]:

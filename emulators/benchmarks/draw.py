@@ -1,6 +1,7 @@
 """One plot for each type of measured thing; none knows what the samples are."""
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,10 @@ from emulators.benchmarks.drawing import (
     BLUE,
     GREY,
     STYLE,
-    band,
     figure_of,
     outliers,
-    ratio_points,
 )
-from emulators.benchmarks.measured import Axis, Curve, Histogram, Matrix, Measured, Number, Picture
+from emulators.benchmarks.measured import Axis, Curve, Measured, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["draw", "symbol"]
 
 Array = npt.NDArray[np.float64]
-PANEL = (4.1, 4.0)  # inches, a curve or histogram with its ratio
+PANEL = (4.1, 4.0)  # inches, a curve with its ratio
 _SYMBOLS = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z"}
 
 
@@ -34,7 +33,7 @@ def symbol(name: str) -> str:
     return _SYMBOLS.get(name.lower(), name.replace("_", " "))
 
 
-def draw(things: list[Measured]) -> "Figure":
+def draw(things: Sequence[Measured]) -> "Figure":
     """Draw measured things of one type on one figure, three panels a row.
 
     Numbers are a table, not a plot: ValueError for them.
@@ -42,32 +41,27 @@ def draw(things: list[Measured]) -> "Figure":
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        if isinstance(things[0], Curve | Histogram):
-            return _panels(things)
-        if isinstance(things[0], Matrix):
-            return _matrices([t for t in things if isinstance(t, Matrix)])
+        if isinstance(things[0], Curve):
+            return _curves([t for t in things if isinstance(t, Curve)])
         if isinstance(things[0], Picture):
-            return _pictures([t for t in things if isinstance(t, Picture)])
+            return _picture(things[0])
     raise ValueError(f"{type(things[0]).__name__} '{things[0].name}' has no plot")
 
 
-def _panels(things: list[Measured]) -> "Figure":
-    columns = min(3, len(things))
-    rows = -(-len(things) // columns)
+def _curves(curves: list[Curve]) -> "Figure":
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
     width = {1: 9.4, 2: 5.1, 3: PANEL[0]}[columns]
     figure = figure_of(width * columns, PANEL[1] * rows + 0.3)
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(wspace=0.05, w_pad=0.1)  # type: ignore[call-arg]
     grid = figure.add_gridspec(rows, columns)
-    for i, thing in enumerate(things):
+    for i, curve in enumerate(curves):
         cell = grid[i // columns, i % columns].subgridspec(2, 1, height_ratios=(2.4, 1.2))
         top = figure.add_subplot(cell[0])
         below = figure.add_subplot(cell[1], sharex=top)
-        if isinstance(thing, Curve):
-            _curve(top, below, thing)
-        elif isinstance(thing, Histogram):
-            _histogram(top, below, thing)
+        _curve(top, below, curve)
         top.tick_params(labelbottom=False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
@@ -78,12 +72,11 @@ def _curve(top: "Axes", below: "Axes", c: Curve) -> None:
     x = c.x if not c.names else np.arange(len(c.x), dtype=float)
     judged = c.judged if len(c.judged) else np.isfinite(c.deviation)
     low, high = c.reference - c.reference_error, c.reference + c.reference_error
-    fill = {"color": GREY, "lw": 0}
     if c.names:
         top.bar(x, high - low, 0.8, low, color=GREY, label="reference")
         top.hlines(c.reference, x - 0.4, x + 0.4, color=BAND)
     else:
-        top.fill_between(x, low, high, label="reference", **fill)
+        top.fill_between(x, low, high, color=GREY, lw=0, label="reference")
         top.plot(x, c.reference, color=BAND, lw=1.2)
     style = "o" if c.names else "o-"
     top.errorbar(
@@ -124,37 +117,6 @@ def _reach(deviation: Array, error: Array, good: Array) -> float:
     return 1.15 * min(max(most, least), max(0.6, least))
 
 
-def _histogram(top: "Axes", below: "Axes", h: Histogram) -> None:
-    density, error = [], []
-    for counts, outside in zip((h.reference, h.generated), h.outside):
-        total = max(counts.sum() + sum(outside), 1)
-        density.append(counts / total)
-        error.append(np.sqrt(counts) / total)
-    (ref, gen), (ref_error, gen_error) = density, error
-    centres = (
-        np.sqrt(h.edges[1:] * h.edges[:-1]) if h.axis.log else (h.edges[1:] + h.edges[:-1]) / 2
-    )
-    top.stairs(ref, h.edges, fill=True, color=GREY, label="reference")
-    band(top, h.edges, ref - ref_error, ref + ref_error, "its statistical error")
-    top.stairs(gen, h.edges, color=BLUE, lw=1.6, label="emulator")
-    top.errorbar(centres, gen, gen_error, fmt="none", ecolor=BLUE, elinewidth=0.9)
-    most = max(ref.max(), gen.max(), 1e-9)
-    top.set_ylim(0, 1.25 * most)
-    if h.log:
-        lowest = 0.5 / max(h.reference.sum(), 1)
-        top.set_yscale("log")
-        top.set_ylim(lowest, 12 * max(most, lowest))
-    top.set_ylabel("share of samples")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio, spread, own = gen / ref, gen_error / ref, ref_error / ref
-    ratio[ref == 0] = np.nan
-    ratio_points(below, centres, ratio, spread, (0.5, 1.5))
-    band(below, h.edges, np.nan_to_num(1 - own, nan=1), np.nan_to_num(1 + own, nan=1))
-    below.set_ylabel("ratio")
-    below.set_yticks([0.75, 1, 1.25], labels=["0.75", "1", "1.25"])
-    _across(top, below, h.axis, h.edges, ())
-
-
 def _across(top: "Axes", below: "Axes", axis: Axis, x: Array, names: tuple[str, ...]) -> None:
     """Say what lies across, and how far."""
     from matplotlib.ticker import MaxNLocator
@@ -175,64 +137,9 @@ def _across(top: "Axes", below: "Axes", axis: Axis, x: Array, names: tuple[str, 
         below.set_xlabel(str(Axis(symbol(axis.label), _powers(axis.unit))))
 
 
-def _matrices(matrices: list[Matrix]) -> "Figure":
-    figure = figure_of(10.6, 3.7 * len(matrices))
-    rows = figure.subplots(len(matrices), 3, squeeze=False)
-    for axes, m in zip(rows, matrices):
-        _matrix(figure, axes, m)
-    return figure
-
-
-def _matrix(figure: "Figure", axes: Any, m: Matrix) -> None:
+def _picture(p: Picture) -> "Figure":
     from matplotlib.colors import LogNorm
 
-    with np.errstate(divide="ignore", invalid="ignore"):
-        third = m.generated / m.reference if m.ratio else m.generated - m.reference
-    both = np.concatenate([m.reference.ravel(), m.generated.ravel()])
-    both = both[np.isfinite(both) & ((both > 0) | (not m.log))]
-    low, high = (both.min(), both.max()) if len(both) else (0.0, 1.0)
-    if m.log:
-        low = max(low, 1e-4 * high)
-    scale: dict[str, Any] = (
-        {"norm": LogNorm(low, high)} if m.log and high > low else {"vmin": low, "vmax": high}
-    )
-    off = np.abs(third - (1 if m.ratio else 0))
-    reach = float(np.nanquantile(off, 0.98)) if np.isfinite(off).any() else 0.0
-    reach = min(max(reach, 0.02), 1.0)
-    centre = 1.0 if m.ratio else 0.0
-    y = np.array(m.row_edges) if m.row_edges else np.arange(m.reference.shape[0] + 1)
-    x = np.array(m.column_edges) if m.column_edges else np.arange(m.reference.shape[1] + 1)
-    titles = (
-        "reference",
-        "emulator",
-        "emulator / reference" if m.ratio else "emulator − reference",
-    )
-    for panel, values, title in zip(axes, (m.reference, m.generated, third), titles):
-        last = panel is axes[2]
-        mesh = panel.pcolormesh(
-            x, y, values, rasterized=True, cmap="RdBu_r" if last else "viridis",
-            **({"vmin": centre - reach, "vmax": centre + reach} if last else scale),
-        )  # fmt: skip
-        panel.set_title(title)
-        panel.set_xlabel(str(m.columns))
-        if m.names:
-            at = np.arange(len(m.names)) + 0.5
-            panel.set_xticks(at, labels=m.names, rotation=90, fontsize=6)
-            panel.set_yticks(at, labels=m.names, fontsize=6)
-        if m.columns.log:
-            panel.set_xscale("log")
-            _decades(panel.xaxis)
-        if m.rows.log:
-            panel.set_yscale("log")
-            _decades(panel.yaxis)
-        figure.colorbar(mesh, ax=panel, shrink=0.78, pad=0.02)
-    axes[0].set_ylabel(f"{m.label}\n{m.rows}" if m.rows.label else m.label)
-
-
-def _pictures(pictures: list[Picture]) -> "Figure":
-    from matplotlib.colors import LogNorm
-
-    p = pictures[0]
     columns = max(len(row) for row in p.panels)
     ratio = p.extent[0] / p.extent[1]
     figure = figure_of(
@@ -278,8 +185,3 @@ def _decades(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide < 2 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def drawable(thing: Measured) -> bool:
-    """Tell whether a measured thing is drawn: all but numbers are."""
-    return not isinstance(thing, Number)

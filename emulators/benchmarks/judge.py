@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from scipy.stats import t as student
 
 from emulators.benchmarks.measured import Number
 
-__all__ = ["STATUS", "Line", "clear", "judge", "summary", "written"]
+__all__ = ["STATUS", "Line", "clear", "judge", "lines", "written"]
 
 Status = Literal["good", "fair", "poor", "unclear"]
-STATUS: dict[Status, str] = {
+STATUS: dict[str, str] = {
     "poor": "Fails",
     "fair": "Differs",
     "unclear": "Cannot be told",
@@ -64,25 +64,15 @@ def judge(number: Number) -> Line:
     return Line(status, number.label, text)
 
 
-def summary(lines: Iterable[Line]) -> str:
-    """Return how many numbers are good, differ, fail, or cannot be told."""
-    statuses = [line.status for line in lines]
-    parts = [f"{statuses.count('good')} of {len(statuses)} checks are good"]
-    for status, words in (
-        ("fair", "{} differ{s} measurably"),
-        ("poor", "{} fail{s}"),
-        ("unclear", "{} cannot be told at this n"),
-    ):
-        if count := statuses.count(status):  # type: ignore[arg-type]
-            parts.append(words.format(count, s="s" if count == 1 else ""))
-    return ", ".join(parts) + "."
+def lines(numbers: Iterable[Number]) -> list[dict[str, str]]:
+    """Return a line of a verdict for each number that has a limit."""
+    judged = [judge(n) for n in numbers if n.limit is not None]
+    return [{"status": v.status, "what": v.what, "text": v.text} for v in judged]
 
 
 def _like(group: Number, whole: Number) -> Number:
     """Return a group's number with the limits of the whole, where it has none of its own."""
-    import dataclasses
-
-    return dataclasses.replace(
+    return replace(
         group,
         limit=whole.limit if group.limit is None else group.limit,
         fails=whole.fails if group.fails is None else group.fails,

@@ -1,4 +1,4 @@
-"""What chapters measure: numbers, curves, histograms, matrices and pictures.
+"""What chapters measure: numbers, curves and pictures.
 
 They are all that judging, drawing and writing know: nothing in them says whether the samples were
 showers or fields.  Each goes into JSON and comes back (`to_json`, `from_json`).
@@ -18,8 +18,6 @@ from emulators.errors import InputError
 __all__ = [
     "Axis",
     "Curve",
-    "Histogram",
-    "Matrix",
     "Measured",
     "Number",
     "Picture",
@@ -72,9 +70,6 @@ class Number:
         The same figure by energy, cosmology or category; its worst group is judged beside it.
     advice
         What to do about it where it is poor.
-    purpose
-        What the emulator can be used for where it is good, as ``power spectra to 5 %``: such numbers
-        lead a report.
     """
 
     name: str
@@ -91,7 +86,6 @@ class Number:
     simulations: int | None = None
     groups: tuple["Number", ...] = ()
     advice: str = ""
-    purpose: str = ""
 
     @property
     def excess(self) -> float:
@@ -163,44 +157,6 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """Both samples in the same bins: counts ``(bins,)`` and what lies below and above them."""
-
-    name: str
-    label: str
-    caption: str
-    edges: Array
-    axis: Axis
-    reference: Array
-    generated: Array
-    outside: tuple[tuple[float, float], tuple[float, float]] = ((0, 0), (0, 0))
-    log: bool = False
-
-    @property
-    def variances(self) -> tuple[Array, Array]:
-        """Variances of the counts, reference and generated: those of Poisson."""
-        return self.reference, self.generated
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Numbers of both samples by row and column ``(rows, columns)``; NaN where there is none."""
-
-    name: str
-    label: str
-    caption: str
-    reference: Array
-    generated: Array
-    rows: Axis
-    columns: Axis
-    row_edges: tuple[float, ...] = ()
-    column_edges: tuple[float, ...] = ()
-    names: tuple[str, ...] = ()
-    ratio: bool = False  # compared by ratio, not by difference
-    log: bool = False
-
-
-@dataclass(frozen=True)
 class Picture:
     """Samples side by side: each panel ``(height, width)`` numbers, in rows with a title each."""
 
@@ -215,8 +171,8 @@ class Picture:
     extent: tuple[float, float] = (1.0, 1.0)
 
 
-Measured = Number | Curve | Histogram | Matrix | Picture
-KINDS: dict[str, type] = {c.__name__: c for c in (Number, Curve, Histogram, Matrix, Picture)}
+Measured = Number | Curve | Picture
+KINDS: dict[str, type] = {c.__name__: c for c in (Number, Curve, Picture)}
 
 
 def to_json(thing: Measured) -> dict[str, Any]:
@@ -269,17 +225,15 @@ def _is_default(f: "dataclasses.Field[Any]", value: Any) -> bool:
 
 def _typed(hint: str, value: Any) -> Any:
     """Return a plain value as the type that a field has; null becomes NaN in arrays."""
-    if "Array" in hint and hint.startswith("tuple"):
+    if "ndarray" in hint and hint.startswith("tuple"):
         return tuple(tuple(np.array(p, np.float64) for p in row) for row in value)
-    if "bool_" in hint:
-        return np.array(value, bool)
-    if "Array" in hint:
-        return np.array(value, np.float64)
+    if "ndarray" in hint:
+        return np.array(value, bool if "bool" in hint else np.float64)
     if "Axis" in hint:
         return Axis(**value)
     if "Number" in hint:
         return tuple(from_json(v) for v in value)
-    if hint == "float" and value is None:
+    if "float" in hint and value is None and "None" not in hint:
         return math.nan
     return _tuples(value) if isinstance(value, list) else value
 
