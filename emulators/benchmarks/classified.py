@@ -1,15 +1,21 @@
 """Two-sample tests as the record of a report holds them: scores, floors, curves."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.classifier import VIEWS, TwoSampleTest, two_sample_test, view
+from emulators.benchmarks.judge import judge
+from emulators.benchmarks.measured import Number
 from emulators.benchmarks.pair import Pair
 from emulators.data.spec import Samples
 
-__all__ = ["classify", "classify_showers"]
+__all__ = ["classify", "classify_showers", "judge_classifiers"]
+
+NOT_TOLD, TOLD = 0.05, 0.80  # AUC above its floor that is good; AUC that fails
+_SHARES = ((0.55, "hardly any"), (0.7, "some"), (0.8, "many"), (0.95, "most"), (2, "nearly all"))
 
 Features = npt.NDArray[np.float32]
 
@@ -23,6 +29,7 @@ def classify(
     seeds: int,
     seed: int,
     image: tuple[int, int, int] | None = None,
+    simulations: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
 ) -> dict[str, Any]:
     """Train classifiers on rows of features, and on two halves of the reference for the floor.
 
@@ -38,6 +45,8 @@ def classify(
         Which classifier, how many trainings, and the seed of the first.
     image
         Layers, alpha and r bins, where the rows are images; see `two_sample_test`.
+    simulations
+        Of the rows of reference and generated, where several are from one.
 
     Returns
     -------
@@ -45,8 +54,18 @@ def classify(
     """
     n = min(len(reference), len(generated))
     numbers = range(seed, seed + seeds)
-    found = two_sample_test(reference[:n], generated[:n], preset, numbers, image)
-    floor = two_sample_test(reference[halves[0]], reference[halves[1]], preset, numbers, image)
+    samples = (reference[:n], generated[:n]), tuple(reference[rows] for rows in halves)
+    groups: list[Any] = [None, None]
+    if simulations is not None:
+        of_reference, of_generated = simulations
+        groups = [
+            (of_reference[:n], of_generated[:n]),
+            tuple(of_reference[rows] for rows in halves),
+        ]
+    found, floor = (
+        two_sample_test(a, b, preset, numbers, image, which)
+        for (a, b), which in zip(samples, groups)
+    )
     return {
         "view": words,
         "preset": preset,
@@ -64,6 +83,29 @@ def classify_showers(pair: Pair, name: str, preset: str, seeds: int, seed: int) 
         for s, e in zip((pair.reference, pair.generated), pair.energies)
     )
     return classify(ref, gen, pair.halvings(1, seed)[1][0], VIEWS[name], preset, seeds, seed)
+
+
+def judge_classifiers(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return a line for each classifier of a record, as verdicts hold them."""
+    lines = []
+    for name, entry in record["classifiers"].items():
+        auc, what = entry["auc"], f"classifier, {name} view"
+        number = Number(
+            name=name,
+            label=f"AUC of a classifier on {entry['view']}",
+            value=auc["value"],
+            error=auc.get("standard_error") or auc["error"],
+            floor=auc["floor"],
+            floor_error=auc["floor_error"],
+            n=auc["n"],
+            limit=NOT_TOLD,
+            fails=TOLD - 0.5,
+        )
+        line = judge(number)
+        share = next(words for limit, words in _SHARES if auc["value"] < limit)
+        text = f"{line.text} It tells {share} {record['kind']}s apart."
+        lines.append({"status": line.status, "what": what, "text": text})
+    return lines
 
 
 def _others(pair: Pair, samples: Samples) -> list[Features]:

@@ -38,6 +38,7 @@ from emulators.random import stream
 
 __all__ = [
     "DEFAULT_VIEWS",
+    "FEWEST_SIMULATIONS",
     "PRESETS",
     "VIEWS",
     "Preset",
@@ -55,6 +56,7 @@ VIEWS: dict[str, str] = {
     "observables": "all observables of this report",
 }
 DEFAULT_VIEWS = ("low", "log", "high", "observables")
+FEWEST_SIMULATIONS = 5  # of each sample: three parts, none of a single one alone
 _CLIP = 10.0  # standard deviations; keeps the rare far cell from ruling the first layer
 
 
@@ -220,6 +222,7 @@ def two_sample_test(
     preset: str = "fast",
     seeds: Sequence[int] = (0, 1, 2),
     image: tuple[int, int, int] | None = None,
+    simulations: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
 ) -> TwoSampleTest:
     """Train one classifier a seed, reference (label 1) against generated (label 0).
 
@@ -235,13 +238,22 @@ def two_sample_test(
     image
         Train a `ResidualNetwork` on all columns but the first as an image of so many layers, alpha
         and r bins; without it, a dense network on the row.
+    simulations
+        Which simulation each row is from, of reference and generated: those of one simulation go to
+        one part, or the test would ask for boxes that the classifier has seen.  Both classes then
+        have about as many rows in each part.
     """
     if len(reference) != len(generated):
         raise ValueError(f"classes differ in size: {len(reference)} and {len(generated)}")
+    for numbers in simulations or ():
+        if (count := len(np.unique(numbers))) < FEWEST_SIMULATIONS:
+            raise InputError(
+                f"{count} simulations: a classifier needs {FEWEST_SIMULATIONS} of each sample"
+            )
     if preset not in PRESETS:
         raise InputError(f"no classifier preset '{preset}'{nearest(preset, list(PRESETS))}")
     runs = [
-        _train(reference, generated, PRESETS[preset], seed, image)
+        _train(reference, generated, PRESETS[preset], seed, image, simulations)
         for seed in tracked(seeds, "trainings")
     ]
     scores, labels = runs[0][2:]
@@ -262,17 +274,22 @@ def _train(
     preset: Preset,
     seed: int,
     image: tuple[int, int, int] | None,
+    simulations: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None,
 ) -> tuple[float, float, Array, npt.NDArray[np.bool_]]:
     """Return AUC, JSD, and the scores (probability of reference) and labels of the test part."""
     rng = stream(seed, "classifier")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    n, shares = len(reference), np.cumsum(preset.parts)
-    parts = np.split(rng.permutation(n), n * shares[:2] // shares[2])
+    if simulations is None:
+        rows_of = [_parts(np.arange(len(reference)), preset, rng)] * 2
+    else:
+        rows_of = [_parts(numbers, preset, rng) for numbers in simulations]
     inputs = [
-        torch.from_numpy(np.concatenate([reference[rows], generated[rows]])).to(device)
-        for rows in parts
+        torch.from_numpy(np.concatenate([reference[r], generated[g]])).to(device)
+        for r, g in zip(*rows_of)
     ]
-    labels = [torch.arange(2 * len(r), device=device).lt(len(r)).float() for r in parts]
+    labels = [
+        torch.arange(len(r) + len(g), device=device).lt(len(r)).float() for r, g in zip(*rows_of)
+    ]
     if preset.standardise:
         mean, std = inputs[0].mean(0), inputs[0].std(0)
         std[std < 1e-6 * mean.abs() + 1e-12] = 1.0  # a constant, up to rounding
@@ -324,6 +341,18 @@ def _train(
     if preset.recalibrate:
         probability = recalibrate(validation.cpu().numpy(), labels[1].cpu().numpy(), scores)
     return auc(probability, truth), _divergence(probability, truth), scores, truth
+
+
+def _parts(
+    simulations: npt.NDArray[np.int64], preset: Preset, rng: np.random.Generator
+) -> list[npt.NDArray[np.int64]]:
+    """Return rows for training, validation and test, those of one simulation together."""
+    numbers, shares = np.unique(simulations), np.cumsum(preset.parts)
+    parts = np.split(rng.permutation(numbers), len(numbers) * shares[:2] // shares[2])
+    if len(numbers) == len(simulations):  # each row by itself
+        places = np.argsort(simulations)
+        return [places[np.searchsorted(numbers, part)] for part in parts]
+    return [np.flatnonzero(np.isin(simulations, part)) for part in parts]
 
 
 @torch.no_grad()

@@ -7,11 +7,12 @@ head of a column sorts its table.
 import html as escape
 from collections.abc import Iterable, Mapping, Sequence
 
-from emulators.benchmarks.tables import STATUS, Part, sentence
+from emulators.benchmarks.judge import STATUS
+from emulators.benchmarks.tables import Part, sentence
 
 __all__ = ["figure", "folded", "frame", "judged", "notes", "table"]
 
-_MARK = {"good": "✓", "poor": "✗", "unclear": "?"}
+_MARK = {"good": "✓", "fair": "≈", "poor": "✗", "unclear": "?"}
 _LONG = 40  # characters; a longer cell of a table of numbers is prose, and broken into lines
 _FOLDED = 30  # rows; a longer table is folded
 _WIDE = 10  # columns; a wider table is printed smaller
@@ -157,7 +158,8 @@ border-radius:4px;padding:.6rem .9rem}
 .mark{font-weight:700;font-size:1.1rem;flex:0 0 1.1rem;text-align:center}
 .verdict .good{border-color:var(--good)}.good .mark{color:var(--good)}
 .verdict .poor{border-color:var(--poor)}.poor .mark{color:var(--poor)}
-.verdict .unclear{border-color:var(--unclear)}.unclear .mark{color:var(--unclear)}
+.verdict :is(.fair,.unclear){border-color:var(--unclear)}
+:is(.fair,.unclear) .mark{color:var(--unclear)}
 .warning{background:var(--card);border:1px solid var(--poor);border-radius:4px;padding:.7rem .9rem}
 /* a shade at the right says that there is more to scroll to */
 .scroll{overflow-x:auto;

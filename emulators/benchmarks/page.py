@@ -6,8 +6,9 @@ What reports on showers and on fields share of it too: subject, verdict, speed.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emulators.benchmarks import plots
+from emulators.benchmarks import plots, write
 from emulators.benchmarks.calochallenge.tables import calochallenge_parts
+from emulators.benchmarks.chapter import results_of
 from emulators.benchmarks.classifier import VIEWS
 from emulators.benchmarks.diagnosis.tables import diagnosis_part
 from emulators.benchmarks.drawing import shown
@@ -149,7 +150,7 @@ def html(record: Mapping[str, Any]) -> str:
     if parts := calochallenge_parts(record):
         sections.append(("calochallenge", "CaloChallenge", _challenge(parts)))
     sections.append(("observables", "Observables", _observables(record)))
-    sections += joint_sections(record)
+    sections += write.sections(results_of(record)) + joint_sections(record)
     sections.append(("throughput", "Throughput", throughput(record)))
     sections.append(
         ("compared", "What was compared", table(("what", "value"), shower_facts(record)))

@@ -30,6 +30,7 @@ from emulators.benchmarks.calochallenge.figures import (
     require_showers_of,
 )
 from emulators.benchmarks.calochallenge.tables import calochallenge_parts
+from emulators.benchmarks.chapter import Result, chapters_of, results_of
 from emulators.benchmarks.classified import classify_showers
 from emulators.benchmarks.classifier import DEFAULT_VIEWS, PRESETS
 from emulators.benchmarks.diagnosis.diagnose import diagnose
@@ -55,6 +56,7 @@ from emulators.benchmarks.speed.throughput import machine
 from emulators.benchmarks.speed.timing import measure_speed, plan_simulation, untimed
 from emulators.benchmarks.tables import summary
 from emulators.benchmarks.verdict import Thresholds, judge
+from emulators.benchmarks.write import parts
 from emulators.config import nearest
 from emulators.data.dataset import Dataset
 from emulators.emulator import Emulator
@@ -157,7 +159,7 @@ def benchmark(
 
     with (
         showing(progress),
-        tqdm(total=9, desc="benchmark", disable=None if progress else True) as bar,
+        tqdm(total=10, desc="benchmark", disable=None if progress else True) as bar,
     ):
         record: dict[str, Any] = {
             "format": FORMAT,
@@ -235,6 +237,11 @@ def _measure_showers(
         return record | measure_challenge(pair, settings, classifiers, done)
     record["features"] = measure_features(pair, seed)
     done()
+    record["chapters"] = [
+        Result(c.name, c.title, c.says, tuple(c.measure(pair, settings))).to_json()
+        for c in tracked(chapters_of("shower"), "chapters")
+    ]
+    done()
     record["classifiers"] = {}
     for name in tracked(DEFAULT_VIEWS if classifiers else (), "classifiers"):
         record["classifiers"][name] = classify_showers(
@@ -251,7 +258,9 @@ KINDS = {
         _measure_showers,
         Thresholds(),
         judge,
-        lambda record: tables.markdown(record, calochallenge_parts(record)),
+        lambda record: tables.markdown(
+            record, [*calochallenge_parts(record), *parts(results_of(record))]
+        ),
         lambda record: html(record),
         {"cell_threshold_MeV": CELL_THRESHOLD},
     ),

@@ -10,6 +10,7 @@ from typing import Any
 
 from emulators.benchmarks.diagnosis.tables import diagnosis_part
 from emulators.benchmarks.joint.tables import joint_parts, joint_rows
+from emulators.benchmarks.judge import STATUS
 from emulators.benchmarks.speed.tables import throughput_parts
 
 __all__ = [
@@ -35,8 +36,6 @@ __all__ = [
     "summary",
     "with_error",
 ]
-
-STATUS = {"good": "Good", "poor": "Fails", "unclear": "Cannot be told"}
 
 
 def headline(record: Mapping[str, Any]) -> list[list[str]]:
@@ -287,6 +286,8 @@ def summary(record: Mapping[str, Any]) -> str:
     """Return the verdict in one sentence."""
     counts = {s: sum(v["status"] == s for v in record["verdict"]) for s in STATUS}
     text = f"{counts['good']} of {len(record['verdict'])} checks are good"
+    if counts["fair"]:
+        text += f", {counts['fair']} differ{'s' if counts['fair'] == 1 else ''} measurably"
     if counts["poor"]:
         text += f", {counts['poor']} fail{'s' if counts['poor'] == 1 else ''}"
     if counts["unclear"]:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emulators.benchmarks.chapter import results_of
+from emulators.benchmarks.classified import judge_classifiers
 from emulators.benchmarks.joint.tables import cells
+from emulators.benchmarks.judge import lines as lines_of
 
 __all__ = ["Thresholds", "beyond", "judge"]
 
@@ -37,8 +40,6 @@ class Thresholds:
 
     Parameters
     ----------
-    auc
-        Largest AUC of a two-sample classifier.
     deviation
         Largest relative deviation of a layer's mean or width in a bin of incident energy.
     separation
@@ -53,7 +54,6 @@ class Thresholds:
         is a shift of every feature by a tenth of its width.
     """
 
-    auc: float = 0.80
     deviation: float = 0.02
     separation: float = 0.01
     correlation: float = 0.05
@@ -63,7 +63,7 @@ class Thresholds:
 
 def judge(record: Mapping[str, Any], thresholds: Thresholds) -> list[dict[str, str]]:
     """Return one line per check: ``status`` (good, poor, unclear), ``what``, ``text``."""
-    lines = [_classifier(name, c, thresholds) for name, c in record["classifiers"].items()]
+    lines = judge_classifiers(record)
     table = record["layer_energies"]
     for moment in ("mean", "width"):
         cells = [c for c in table["rows"] if c["layer"] != "total"]
@@ -75,24 +75,12 @@ def judge(record: Mapping[str, Any], thresholds: Thresholds) -> list[dict[str, s
     lines += _conditional(record, thresholds)
     lines.append(_correlations(record["correlations"], thresholds))
     lines.append(_critic(record["critic"], thresholds))
-    return lines + _faults(record["diagnosis"])
+    chapters = (n for r in results_of(record) for n in r.numbers.values())
+    return [*lines, *lines_of(chapters), *_faults(record["diagnosis"])]
 
 
 def _line(status: str, what: str, text: str) -> dict[str, str]:
     return {"status": status, "what": what, "text": text}
-
-
-def _classifier(name: str, found: Mapping[str, Any], thresholds: Thresholds) -> dict[str, str]:
-    value, error = found["auc"]["value"], found["auc"]["error"]
-    spread = "(one seed)" if error is None else f"± {error:.3f}"
-    limits = ((0.55, "hardly any"), (0.7, "some"), (0.8, "many"), (0.95, "most"))
-    words = next((w for limit, w in limits if value < limit), "nearly all")
-    text = (
-        f"A classifier on {found['view']} tells {words} showers apart: AUC "
-        f"{value:.3f} {spread} at n = {found['auc']['n']:,} a class "
-        f"(limit {thresholds.auc:.2f}; two halves of the reference: {found['auc']['floor']:.3f})."
-    )
-    return _line("good" if value <= thresholds.auc else "poor", f"classifier, {name} view", text)
 
 
 def _deviations(

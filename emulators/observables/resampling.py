@@ -15,7 +15,13 @@ import numpy.typing as npt
 from emulators.errors import InputError
 from emulators.observables.distances import Measurement
 
-__all__ = ["Ratio", "compare", "measure_difference", "same_n", "standard_error"]
+__all__ = [
+    "Ratio",
+    "compare",
+    "measure_difference",
+    "same_n",
+    "standard_error",
+]
 
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[Any] | None
@@ -189,6 +195,23 @@ def _spread(ratios: Array) -> Array:
     return np.where(n > 1, np.sqrt(squares), np.nan)
 
 
+class _Members:
+    """Rows by the simulation that they are from."""
+
+    def __init__(self, values: npt.NDArray[Any], groups: Groups, what: str) -> None:
+        sums = _Sums(np.zeros((len(values), 0)), groups, what)
+        self.values = values
+        self.order = np.argsort(sums.index, kind="stable")
+        self.ends = np.concatenate([[0], np.cumsum(sums.size).astype(int)])
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def rows(self, simulations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        places = [self.order[self.ends[s] : self.ends[s + 1]] for s in simulations]
+        return self.values[np.concatenate(places)]
+
+
 def measure_difference(
     function: Callable[[npt.NDArray[Any], npt.NDArray[Any]], float],
     generated: npt.NDArray[Any],
@@ -196,6 +219,7 @@ def measure_difference(
     rng: np.random.Generator,
     *,
     groups: tuple[Groups, Groups] = (None, None),
+    paired: bool = False,
     resamplings: int = 100,
     halvings: int = 20,
 ) -> Measurement:
@@ -209,11 +233,15 @@ def measure_difference(
     Parameters
     ----------
     function
-        Of two arrays of rows, e.g. `emulators.benchmarks.spectra.off_diagonal_difference`.
+        Of two arrays of rows, e.g. `emulators.observables.spectra.off_diagonal_difference`.
     generated, reference
         The statistic of every field, shapes ``(n, bins)`` and ``(m, bins)``.
     rng, groups, halvings
         As in `compare`.
+    paired
+        Whether sample i of one and sample i of the other were asked for alike, each its own
+        simulation: then the partners of the other half are taken, and value and floor do not differ
+        by what was asked for.
     resamplings
         Of the bootstrap.  A resampling holds simulations twice and differs more than a new sample
         does: only the spread of its values is used.
@@ -225,32 +253,21 @@ def measure_difference(
     what value less floor scatters by between samples of one law.  ``floor_error`` is the standard
     error of the mean over halvings, ``n`` the number of fields in a half.
     """
-    gen = _Sums(generated, groups[0], "generated")
-    ref = _Sums(reference, groups[1], "reference")
-    n = min(len(gen.size), len(ref.size) // 2)
-
-    def rows(sums: _Sums, values: npt.NDArray[Any], chosen: npt.NDArray[Any]) -> Any:
-        order = np.argsort(sums.index, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(sums.size).astype(int)])
-        return values[np.concatenate([order[starts[g] : starts[g + 1]] for g in chosen])]
-
+    gen = _Members(generated, groups[0], "generated")
+    ref = _Members(reference, groups[1], "reference")
+    m = min(len(gen), len(ref) // 2)
     values, floors = [], []
     for _ in range(halvings):
-        order = rng.permutation(len(ref.size))
-        first, second = (rows(ref, reference, part) for part in (order[:n], order[n : 2 * n]))
-        drawn = rng.permutation(len(gen.size))[:n]
-        values.append(function(rows(gen, generated, drawn), first))
+        order = rng.permutation(len(ref))
+        first, second = ref.rows(order[:m]), ref.rows(order[m : 2 * m])
+        partners = order[m : 2 * m] if paired else rng.permutation(len(gen))[:m]
+        values.append(function(gen.rows(partners), first))
         floors.append(function(second, first))
     spread = [
-        function(
-            *(
-                rows(s, v, rng.integers(0, len(s.size), n))
-                for s, v in ((gen, generated), (ref, reference))
-            )
-        )
+        function(*(s.rows(rng.integers(0, len(s), m)) for s in (gen, ref)))
         for _ in range(resamplings)
     ]
-    whole = n * (1 / len(gen.size) + 1 / len(ref.size)) / 2
+    whole = m * (1 / len(gen) + 1 / len(ref)) / 2
     return Measurement(
         value=float(np.mean(values)),
         error=float(np.std(spread)) * math.sqrt(whole),

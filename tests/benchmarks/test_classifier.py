@@ -62,7 +62,7 @@ def test_standard_error_is_that_of_a_mean_over_seeds_that_share_their_showers(mo
     The classifier is the difference of the means of the training part.
     """
 
-    def linear(reference, generated, preset, seed, image):
+    def linear(reference, generated, preset, seed, image, simulations):
         order = np.random.default_rng(seed).permutation(len(reference))
         train, test = order[: len(order) * 3 // 5], order[len(order) * 4 // 5 :]
         direction = reference[train].mean(0) - generated[train].mean(0)
@@ -187,3 +187,24 @@ def test_images_that_differ_in_where_the_energy_is_are_told_apart(monkeypatch):
     b[:, 61:] *= 3
     found = two_sample_test(a, b, "fast", (0,), image=(6, 5, 4))
     assert found.auc > 0.95
+
+
+def test_fields_of_one_simulation_are_in_one_part():
+    """Each box has features of its own: between boxes of one law there is nothing to tell."""
+    rng = np.random.default_rng(3)
+
+    def maps(boxes, each):
+        own = np.repeat(rng.standard_normal((boxes, 6)), each, 0)
+        return (own + 0.05 * rng.standard_normal(own.shape)).astype("f4")
+
+    reference, generated = maps(30, 20), maps(30, 20)
+    numbers = np.repeat(np.arange(30), 20)
+    order = rng.permutation(600)  # not in the order of the boxes
+    samples = reference[order], generated[order]
+    rows = two_sample_test(*samples, seeds=(0, 1))
+    boxes = two_sample_test(*samples, seeds=(0, 1), simulations=(numbers[order], numbers[order]))
+    assert rows.auc > 0.8  # it recognises boxes that it has seen
+    assert boxes.auc < 0.7
+    assert boxes.n_test == 120
+    with pytest.raises(InputError, match="4 simulations: a classifier needs 5"):
+        two_sample_test(*samples, simulations=(order % 4, numbers[order]))

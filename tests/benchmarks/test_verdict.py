@@ -5,7 +5,7 @@ from emulators.benchmarks.tables import sentence
 from emulators.benchmarks.verdict import Thresholds, judge
 
 
-def record(auc=0.6, deviation=0.0, error=0.005, separation=0.005, **joint):
+def record(auc=0.53, deviation=0.0, error=0.005, separation=0.005, **joint):
     cells = [
         {
             "layer": layer,
@@ -18,11 +18,12 @@ def record(auc=0.6, deviation=0.0, error=0.005, separation=0.005, **joint):
         }
         for layer in ("layer_0", "total")
     ]
-    score = {"value": auc, "error": 0.01, "floor": 0.5, "n": 8000}
+    score = {"value": auc, "error": 0.01, "floor": 0.5, "floor_error": 0.01, "n": 8000}
     distance = {"value": separation, "error": 0.001, "floor": 0.005, "floor_error": 0.001}
     distances = {"separation_power": distance, "chi_squared": distance | {"value": 1.7, "n": 100}}
     tested = {"name": "depth", "distances": distances, "chi_squared_test": {"p_value": 0.02}}
     return {
+        "kind": "shower",
         "classifiers": {"low": {"view": "cells", "auc": score}},
         "layer_energies": {"rows": cells},
         "observables": [tested],
@@ -96,9 +97,15 @@ def test_all_good():
     assert {line["status"] for line in judge(record(), Thresholds())} == {"good"}
 
 
-def test_classifier_above_its_limit_fails():
-    assert status("classifier, low view", auc=0.81) == "poor"
-    assert status("classifier, low view", auc=0.80) == "good"
+@pytest.mark.parametrize(
+    ("auc", "expected"), [(0.53, "good"), (0.6, "fair"), (0.8, "fair"), (0.9, "poor")]
+)
+def test_a_classifier_is_good_near_its_floor_and_fails_where_it_tells_most(auc, expected):
+    assert status("classifier, low view", auc=auc) == expected
+    (line,) = [v for v in judge(record(auc=auc), Thresholds()) if "classifier" in v["what"]]
+    assert "two parts of the reference: 0.5" in line["text"]
+    told = {"good": "hardly any", "fair": "", "poor": "most"}[expected]
+    assert f"It tells {told}" in line["text"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.classified import classify
+from emulators.benchmarks.classifier import FEWEST_SIMULATIONS
 from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
 from emulators.benchmarks.field_report.conditional import Levelling, condition_groups, response
 from emulators.benchmarks.field_report.copies import copies
@@ -102,7 +103,9 @@ def _measure(
     }
     done()
     kept = {}
-    if classifiers and min(len(r) for r in channel.all.values()) >= CLASSIFIED:
+    # a floor is of halves of the reference, each in three parts
+    enough = len(np.unique(channel.pair.simulations["reference"])) >= 2 * FEWEST_SIMULATIONS
+    if classifiers and enough and min(len(r) for r in channel.all.values()) >= CLASSIFIED:
         kept[f"observables{'' if len(channel.grid.channels) == 1 else f' of {channel.name}'}"] = (
             _classifier(channel, rows, power, level)
         )
@@ -315,11 +318,15 @@ def _classifier(
     )
     first = _half(channel, channel.all["reference"], "halves")
     parts = [np.flatnonzero(m) for m in (first, ~first)]
+    paired = channel.pair.paired
     order = [
-        stream(channel.seed, "rows", i).permutation(len(v))
+        stream(channel.seed, "rows", int(paired) or i).permutation(len(v))
         for i, v in enumerate((generated, reference))
     ]
     n, places = min(map(len, parts)), np.argsort(order[1])
+    numbers = [channel.pair.simulations[k] for k in ("generated", "reference")]
+    if paired:  # fields of equal conditions go to one part
+        numbers[0] = numbers[1]
     return classify(
         reference[order[1]].astype(np.float32),
         generated[order[0]].astype(np.float32),
@@ -328,6 +335,7 @@ def _classifier(
         channel.settings["preset"],
         channel.settings["classifier_seeds"],
         channel.seed,
+        simulations=(numbers[1][order[1]], numbers[0][order[0]]),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from emulators.benchmarks.classified import judge_classifiers
 from emulators.benchmarks.seen import copies_in_words
 
 __all__ = ["FieldThresholds", "furthest", "judge_bins", "judge_fields", "judge_groups"]
@@ -60,7 +61,7 @@ def judge_fields(record: Mapping[str, Any], thresholds: FieldThresholds) -> list
     for entry in record["channels"]:
         prefix = "" if len(record["channels"]) == 1 else f"{entry['channel']}: "
         lines += [line | {"what": prefix + line["what"]} for line in _channel(entry, thresholds)]
-    return lines
+    return judge_classifiers(record) + lines
 
 
 def _channel(entry: Mapping[str, Any], t: FieldThresholds) -> list[Line]:
