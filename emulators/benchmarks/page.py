@@ -14,6 +14,7 @@ from emulators.benchmarks.diagnosis.tables import diagnosis_part
 from emulators.benchmarks.drawing import shown
 from emulators.benchmarks.frame import figure, folded, frame, judged, notes, table
 from emulators.benchmarks.joint.page import joint_sections
+from emulators.benchmarks.judge import STATUS
 from emulators.benchmarks.speed import plots as throughput_plots
 from emulators.benchmarks.speed.tables import throughput_parts
 from emulators.benchmarks.tables import (
@@ -178,7 +179,7 @@ def _subject(record: Mapping[str, Any], samples: str) -> str:
 
 def verdict(record: Mapping[str, Any]) -> str:
     """Return warnings, the sentence and the lines of the verdict: what fails comes first."""
-    order = ("poor", "unclear", "good")
+    order = list(STATUS)
     lines = sorted(record["verdict"], key=lambda line: order.index(line["status"]))
     return judged(record["warnings"], summary(record), lines)
 

@@ -126,7 +126,7 @@ def _quantiles(values: Tensor) -> Tensor:
     """
     steps = torch.tensor(QUANTILES, dtype=torch.float64, device=values.device)
     n = len(values)
-    ordered = values.sort(0).values
+    ordered = values.double().sort(0).values
     rank = torch.special.ndtr(steps) * (n - 1)
     low = rank.floor().long()
     q = torch.lerp(ordered[low], ordered[(low + 1).clamp_max(n - 1)], (rank - low)[:, None])

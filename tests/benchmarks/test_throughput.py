@@ -4,6 +4,7 @@ import base64
 import ctypes
 import importlib.util
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
 
@@ -61,6 +62,23 @@ def toy_showers(tmp_path_factory):
     return simulate_file(
         read_simulation(TOY), tmp_path_factory.mktemp("toy") / "toy.h5", 120, seed=3
     )
+
+
+@pytest.fixture(scope="module")
+def generated(toy_showers):
+    """Return what an emulator may have made: no shower is one of the reference's."""
+    return changed(toy_showers, toy_showers.with_name("generated.h5"))
+
+
+def changed(source, target):
+    shutil.copy(source, target)
+    with h5py.File(target, "a") as file:
+        for key, values in file.items():
+            if key.startswith("layer_"):
+                values[...] = 1.01 * values[:]
+            if key == "fields":
+                values[...] = values[:] + 1
+    return target
 
 
 def entry(**values):
@@ -251,8 +269,8 @@ def test_samples_are_asked_for_at_the_conditions_compared(emulator_file, monkeyp
     np.testing.assert_array_equal(conditions["incident_energy"], [2, 500, 7, 2, 500])
 
 
-def test_conditions_of_fields_are_those_of_simulations(field_file):
-    pair = load_fields(field_file, field_file, None, 0)
+def test_conditions_of_fields_are_those_of_simulations(field_file, tmp_path):
+    pair = load_fields(changed(field_file, tmp_path / "maps.h5"), field_file, None, 0)
     found = speed.compared_conditions(pair, 0)
     assert {k: len(v) for k, v in found.items()} == {"omega_m": 24, "sigma_8": 24}
     known = {tuple(row) for row in pair.conditions["reference"]}
@@ -318,8 +336,8 @@ def test_a_file_that_does_not_say_is_not_guessed_at(shower_file):
     assert "--simulate" in found.why_not
 
 
-def test_the_recorded_simulation_is_put_at_the_energies_compared(toy_showers):
-    pair = load_pair(toy_showers, toy_showers, None, 0)
+def test_the_recorded_simulation_is_put_at_the_energies_compared(toy_showers, generated):
+    pair = load_pair(generated, toy_showers, None, 0)
     found = speed.plan_simulation(pair, toy_showers, None, 0)
     assert found.name == "toy-shower"
     assert found.conditions == "incident_energy of the compared samples"
@@ -495,10 +513,10 @@ def test_what_batches_stand_for_is_said(kind, words):
     assert "no floor" in note
 
 
-def test_a_whole_measurement_of_a_toy(toy_showers, emulator_file, monkeypatch):
+def test_a_whole_measurement_of_a_toy(toy_showers, generated, emulator_file, monkeypatch):
     monkeypatch.setattr(throughput, "BATCHES", (1, 10))
     monkeypatch.setattr(start_up, "cores", lambda: 1)
-    pair = load_pair(toy_showers, toy_showers, None, 0)
+    pair = load_pair(generated, toy_showers, None, 0)
     simulation = speed.plan_simulation(pair, toy_showers, None, 0)
     found = speed.measure_speed(load(emulator_file), None, pair, toy_showers, simulation, 0)
     found = report._plain(found)
@@ -522,14 +540,14 @@ def test_a_whole_measurement_of_a_toy(toy_showers, emulator_file, monkeypatch):
     ElementTree.fromstring(base64.b64decode(drawing))
 
 
-def test_a_failing_process_leaves_the_rest(toy_showers, emulator_file, monkeypatch):
+def test_a_failing_process_leaves_the_rest(toy_showers, generated, emulator_file, monkeypatch):
     def fail(*_):
         raise start_up.Ended("gone")
 
     monkeypatch.setattr(throughput, "BATCHES", (1,))
     monkeypatch.setattr(speed, "measure_start_up", fail)
     monkeypatch.setattr(speed, "measure_simulation", fail)
-    pair = load_pair(toy_showers, toy_showers, None, 0)
+    pair = load_pair(generated, toy_showers, None, 0)
     simulation = speed.plan_simulation(pair, toy_showers, None, 0)
     found = speed.measure_speed(load(emulator_file), None, pair, toy_showers, simulation, 0)
     note = rows_of(found)[2]
@@ -555,14 +573,14 @@ def test_the_figure_shows_speeds_and_the_simulation():
     assert axes.get_ylabel() == "fields / s"
 
 
-def test_timing_can_be_left_out(toy_showers, emulator_file, tmp_path, monkeypatch):
+def test_timing_can_be_left_out(toy_showers, generated, emulator_file, tmp_path, monkeypatch):
     for module, name in ((report, "measure_speed"), (report, "plan_simulation")):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("timed all the same"))
     monkeypatch.setattr(measured_features, "HALVINGS", 2)
     monkeypatch.setattr(measured_features, "HALF_SAMPLES", 2)
     monkeypatch.setattr(report, "html", lambda record: "")
     record = report.benchmark(
-        toy_showers,
+        generated,
         toy_showers,
         tmp_path / "report",
         emulator=emulator_file,
@@ -580,8 +598,8 @@ def test_timing_can_be_left_out(toy_showers, emulator_file, tmp_path, monkeypatc
         (["--simulate", "calogan-photns"], "did you mean 'calogan-photons'"),
     ],
 )
-def test_bad_requests_are_one_line(toy_showers, tmp_path, words, message):
-    command = ["benchmark", str(toy_showers), str(toy_showers), "-o", str(tmp_path / "r"), *words]
+def test_bad_requests_are_one_line(toy_showers, generated, tmp_path, words, message):
+    command = ["benchmark", str(generated), str(toy_showers), "-o", str(tmp_path / "r"), *words]
     done = CliRunner().invoke(cli, command)
     assert done.exit_code == 2
     assert message in done.output

@@ -11,6 +11,7 @@ from emulators.data.spec import Samples
 from emulators.errors import InputError
 from emulators.training.choices import resolve
 from emulators.training.distributed import World
+from emulators.training.loop import train
 from emulators.training.recipe import recipe_from
 from emulators.training.samples import Limit, Reference, require_finite
 
@@ -90,3 +91,23 @@ def test_samples_that_are_not_finite_are_counted(tmp_path):
     values[1, 0, 2, 3], values[4, 0, 0, 0] = np.nan, np.inf
     with pytest.raises(InputError, match=r"maps\.h5: 2 of 5 samples hold NaN or infinity"):
         require_finite(Samples(values, {}), tmp_path / "maps.h5")
+
+
+def test_fits_know_the_simulations_of_their_samples(field_file, tmp_path):
+    """The degree of what is fitted follows 24 simulations less those set aside, not 96 maps."""
+    recipe = recipe_from(
+        {
+            "data": {"path": str(field_file), "validation": 0.25, "test": 0.25},
+            "network": {"name": "field", "widths": [4], "critic_widths": [4, 8], "fine": 0},
+            "training": {"batch_size": 8, "samples": 8, "device": "cpu"},
+            "monitor": {"previews": False},
+        }
+    )
+    train(recipe, tmp_path / "run")
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.count("12 simulations decide polynomials of the conditions of degree ") == 1
+    dataset = Dataset(field_file)
+    rows = np.array([17, 3, 90])
+    samples = dataset.take(rows)
+    assert samples.simulations.tolist() == (rows // 4).tolist()
+    assert samples[1:].simulations.tolist() == [0, 22]
