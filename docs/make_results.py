@@ -32,8 +32,8 @@ def table() -> str:
     lines.append(
         f"\nTwo-sample classifiers on showers that no training saw, {auc['n']:,} a class (a fifth "
         f"of them judges; the floor has half as many): mean and standard deviation of "
-        f"{len(auc['seeds'])} trainings, 0.5 is perfect. Times: {machine['torch_threads']} "
-        f"thread of an {machine['processor']}."
+        f"{len(auc['seeds'])} trainings, 0.5 is perfect. Times: {machine['torch_threads']} thread "
+        "of the processor named; compare those of one processor only."
     )
     return "\n".join(lines)
 
@@ -47,8 +47,9 @@ def row(report: dict[str, Any]) -> str:
     times: dict[Any, Any] = {}
     for t in report["throughput"]["emulator"]:  # the CPU with one thread comes first
         times.setdefault((t["batch"], t["writing"]), t)
+    processor = report["machine"]["processor"]
     one, many = (1e3 * times[n, False]["seconds_per_sample"] for n in (1, 10_000))
-    return f"| `{name}` | {' | '.join(found)} | {one:.2g} / {many:.2g} |"
+    return f"| `{name}` | {' | '.join(found)} | {one:.2g} / {many:.2g} ({processor}) |"
 
 
 def suite_table(record: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kstwobign
 
+from emulators.benchmarks.classifier import FEWEST_SIMULATIONS
 from emulators.benchmarks.pair import Rows, file_facts, open_pair
 from emulators.benchmarks.seen import unseen
 from emulators.data.dataset import Dataset
@@ -17,10 +18,10 @@ from emulators.data.spec import Grid, SampleSpec
 from emulators.errors import InputError
 from emulators.random import stream
 
-__all__ = ["MINIMUM_FIELDS", "FieldPair", "load_fields"]
+__all__ = ["FEW_SIMULATIONS", "MINIMUM_FIELDS", "FieldPair", "load_fields"]
 
 MINIMUM_FIELDS = 8
-FEW_SIMULATIONS = 8
+FEW_SIMULATIONS = 2 * FEWEST_SIMULATIONS
 CELLS = 1 << 23  # read at once
 
 Array = npt.NDArray[np.float64]
@@ -130,7 +131,8 @@ def load_fields(
         warnings.append(
             f"The {len(rows['reference'])} reference fields are from {count} "
             f"simulation{'s' if count > 1 else ''}: errors and floors are resampled over "
-            "simulations, and rough guesses with so few."
+            "simulations, and rough guesses with so few; no classifier is trained, since its floor "
+            f"takes {FEW_SIMULATIONS}."
         )
     p_values = {
         n: 1.0 if paired else _p_value(conditions, simulations, i) for i, n in enumerate(names)

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.classified import classify
-from emulators.benchmarks.classifier import FEWEST_SIMULATIONS
 from emulators.benchmarks.field_report.channel import Array, Channel, Statistics
 from emulators.benchmarks.field_report.conditional import Levelling, condition_groups, response
 from emulators.benchmarks.field_report.copies import copies
@@ -25,7 +24,7 @@ from emulators.benchmarks.field_report.curves import (
     curves_of_some,
     mean_deviation,
 )
-from emulators.benchmarks.field_report.pair import FieldPair
+from emulators.benchmarks.field_report.pair import FEW_SIMULATIONS, FieldPair
 from emulators.benchmarks.field_report.pictures import pictures
 from emulators.benchmarks.field_report.similarity import ssim_diversity
 from emulators.benchmarks.pair import Rows
@@ -104,7 +103,7 @@ def _measure(
     done()
     kept = {}
     # a floor is of halves of the reference, each in three parts
-    enough = len(np.unique(channel.pair.simulations["reference"])) >= 2 * FEWEST_SIMULATIONS
+    enough = len(np.unique(channel.pair.simulations["reference"])) >= FEW_SIMULATIONS
     if classifiers and enough and min(len(r) for r in channel.all.values()) >= CLASSIFIED:
         kept[f"observables{'' if len(channel.grid.channels) == 1 else f' of {channel.name}'}"] = (
             _classifier(channel, rows, power, level)
