@@ -11,14 +11,13 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from emulators import __version__
@@ -48,6 +47,7 @@ from emulators.benchmarks.field_report.verdict import FieldThresholds, judge_fie
 from emulators.benchmarks.joint.conditional import measure_conditional
 from emulators.benchmarks.joint.correlations import measure_correlations
 from emulators.benchmarks.joint.critic import measure_critic
+from emulators.benchmarks.measured import plain
 from emulators.benchmarks.measured_features import measure_features
 from emulators.benchmarks.page import html
 from emulators.benchmarks.pair import Pair, load_pair
@@ -195,7 +195,7 @@ def benchmark(
             record["throughput"] = untimed(reference, why_not if speed else "left out.")
         bar.update()
         record["warnings"] = warnings
-        record = _plain(record)
+        record = plain(record)
         record["verdict"] = kind.judge(record, kind.thresholds)
         record["seconds"] = round(time.perf_counter() - began, 1)
         _write(record, output)
@@ -328,21 +328,6 @@ def _subject(
     if found.sha256 != sha:
         return None, f"The installed emulator '{name}' is not the one that made the file."
     return found, None
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON values: seven digits, and null for what is not finite."""
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if np.isfinite(value) else None
-    return value
 
 
 def draw(record: Mapping[str, Any]) -> tuple[str, str]:
