@@ -12,8 +12,10 @@ from emulators.benchmarks.drawing import (
     BLUE,
     GREY,
     STYLE,
+    decades,
     figure_of,
     outliers,
+    symbol,
 )
 from emulators.benchmarks.measured import Axis, Curve, Measured, Picture
 
@@ -21,16 +23,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["draw", "symbol"]
+__all__ = ["draw"]
 
 Array = npt.NDArray[np.float64]
 PANEL = (4.1, 4.0)  # inches, a curve with its ratio
-_SYMBOLS = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z"}
-
-
-def symbol(name: str) -> str:
-    """Return how a condition is written on plots."""
-    return _SYMBOLS.get(name.lower(), name.replace("_", " "))
 
 
 def draw(things: Sequence[Measured]) -> "Figure":
@@ -87,25 +83,22 @@ def _curve(top: "Axes", below: "Axes", c: Curve) -> None:
         top.set_yscale("log")
         top.set_ylim(positive.min() / 2, positive.max() * 3)
     top.set_ylabel(str(Axis(c.label, _powers(c.unit))))
-    centre = 0.0 if c.scale is not None else 1.0
-    value = c.deviation + centre
+    ratio = c.deviation + 1
     good = c.good if len(c.good) else np.full(len(x), np.nan)
     if np.isfinite(good).any():
         kept = np.isfinite(good)
-        below.fill_between(
-            x[kept], centre - good[kept], centre + good[kept], color=GREY, alpha=0.55, lw=0
-        )
-    below.axhline(centre, color=BAND, lw=0.9)
-    below.fill_between(x, centre - c.floor, centre + c.floor, color=BAND, alpha=0.35, lw=0)
+        below.fill_between(x[kept], 1 - good[kept], 1 + good[kept], color=GREY, alpha=0.55, lw=0)
+    below.axhline(1, color=BAND, lw=0.9)
+    below.fill_between(x, 1 - c.floor, 1 + c.floor, color=BAND, alpha=0.35, lw=0)
     for kept, alpha in ((judged, 1.0), (~judged, 0.3)):
         below.errorbar(
-            x[kept], value[kept], c.error[kept], fmt="o", ms=2.8, color=BLUE, elinewidth=0.9,
+            x[kept], ratio[kept], c.error[kept], fmt="o", ms=2.8, color=BLUE, elinewidth=0.9,
             alpha=alpha,
         )  # fmt: skip
     reach = _reach(c.deviation[judged], c.error[judged], good)
-    outliers(below, x[judged], value[judged], (centre - reach, centre + reach))
-    below.set_ylim(centre - reach, centre + reach)
-    below.set_ylabel("ratio" if c.scale is None else "difference")
+    outliers(below, x[judged], ratio[judged], (1 - reach, 1 + reach))
+    below.set_ylim(1 - reach, 1 + reach)
+    below.set_ylabel("ratio")
     _across(top, below, c.axis, x, c.names)
 
 
@@ -128,7 +121,7 @@ def _across(top: "Axes", below: "Axes", axis: Axis, x: Array, names: tuple[str, 
     elif axis.log:
         top.set_xscale("log")
         below.set_xlim(x[0] / 1.1, x[-1] * 1.1)
-        _decades(below.xaxis)
+        decades(below.xaxis)
     else:
         margin = 0.03 * (x[-1] - x[0]) or 1.0
         below.set_xlim(x[0] - margin, x[-1] + margin)
@@ -174,14 +167,3 @@ def _picture(p: Picture) -> "Figure":
 def _powers(unit: str) -> str:
     """Write powers above the line."""
     return re.sub(r"\^(-?\d+)", r"$^{\1}$", unit)
-
-
-def _decades(axis: Any) -> None:
-    """Label decades as plain numbers; where few are shown, also 2 and 5 of each."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    wide = np.log10(high / low) if low > 0 else 9
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide < 2 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axis.set_minor_formatter(NullFormatter())

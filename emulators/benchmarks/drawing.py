@@ -23,6 +23,7 @@ __all__ = [
     "INK",
     "STYLE",
     "band",
+    "decades",
     "figure_of",
     "outliers",
     "plain_decades",
@@ -30,6 +31,7 @@ __all__ = [
     "ratio_points",
     "shown",
     "svg",
+    "symbol",
 ]
 
 INK, GREY, BLUE, BAND = "#1b1f24", "#b4b9c0", "#0072b2", "#8a9099"
@@ -124,6 +126,23 @@ def plain_decades(axes: "Axes") -> None:
 
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def decades(axis: Any) -> None:
+    """Label decades as plain numbers; where few are shown, also 2 and 5 of each."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    wide = np.log10(high / low) if low > 0 else 9
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide < 2 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def symbol(name: str) -> str:
+    """Return how a condition is written on plots."""
+    symbols = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z"}
+    return symbols.get(name, name.replace("_", " "))
 
 
 def svg(figure: "Figure") -> str:

@@ -103,7 +103,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Curve:
-    """A statistic of both samples against something, and their ratio or difference.
+    """A statistic of both samples against something, and their ratio.
 
     Arrays have shape ``(points,)``.
 
@@ -118,8 +118,7 @@ class Curve:
     reference, reference_error, generated, generated_error
         Means and their standard errors.
     deviation, error
-        Generated over reference less 1, at equal conditions; or, where the statistic goes through
-        zero, their difference over ``scale``.  Its standard deviation.
+        Generated over reference less 1, and its standard deviation.
     floor
         Mean size of the deviation between two parts of the reference, of as many samples as the
         error is of.
@@ -127,8 +126,6 @@ class Curve:
         Samples, generated and reference.
     judged
         Which points are compared; the others are drawn faintly.
-    scale
-        What differences are divided by; None: the deviation is a ratio less 1.
     good
         Half widths of the band of what is good, by point; empty: none is drawn.
     names
@@ -151,7 +148,6 @@ class Curve:
     unit: str = ""
     log: bool = False
     judged: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
-    scale: float | None = None
     good: Array = field(default_factory=lambda: np.zeros(0))
     names: tuple[str, ...] = ()
 

@@ -13,10 +13,12 @@ from emulators.benchmarks.drawing import (
     BLUE,
     GREY,
     STYLE,
+    decades,
     figure_of,
     outliers,
     png,
     svg,
+    symbol,
 )
 from emulators.observables.fields import logarithmic
 from emulators.observables.spectra import wavenumber_unit
@@ -57,7 +59,7 @@ def pictures(entry: Mapping[str, Any]) -> str:
                     interpolation="nearest",
                 )
                 words = ", ".join(
-                    f"{_symbol(k)} = {v:.3g}" for k, v in list(one["conditions"].items())[:3]
+                    f"{symbol(k)} = {v:.3g}" for k, v in list(one["conditions"].items())[:3]
                 )
                 panel.set_title(
                     f"{title} {one['row']}\n{words}" if words else f"{title} {one['row']}"
@@ -67,11 +69,6 @@ def pictures(entry: Mapping[str, Any]) -> str:
             panel.set_xlabel(f"{entry['axes'][1]} [{entry['unit']}]")
         figure.colorbar(shown, ax=list(axes.ravel()), label=entry["shows"], pad=0.01, aspect=34)
         return png(figure)
-
-
-def _symbol(name: str) -> str:
-    known = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z"}
-    return known.get(name, name.replace("_", " "))
 
 
 def curves(
@@ -161,7 +158,7 @@ def _curve(
             axes.axvline(nyquist / 2, color=BAND, lw=0.8, ls=":")
         top.text(nyquist / 2, 0.03, " Nyquist / 2", transform=top.get_xaxis_transform(), fontsize=8)
     if logarithmic:
-        _decades(below.xaxis)
+        decades(below.xaxis)
 
 
 def _powers(unit: str) -> str:
@@ -180,17 +177,6 @@ def _apart(figure: "Figure") -> None:
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(wspace=0.05, w_pad=0.1)  # type: ignore[call-arg]
-
-
-def _decades(axis: Any) -> None:
-    """Label decades as plain numbers; where few are shown, also 2 and 5 of each."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    low, high = axis.get_view_interval()
-    wide = np.log10(high / low)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide < 2 else (1,)))
-    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _axis(entry: Mapping[str, Any], key: str) -> tuple[Array, str, bool]:
@@ -250,8 +236,8 @@ def correlations(entry: Mapping[str, Any], unit: str) -> str:
             )
             panel.set(xscale="log", yscale="log", aspect="equal", title=title)
             panel.set_xlabel(f"k [{unit}]")
-            _decades(panel.xaxis)
-            _decades(panel.yaxis)
+            decades(panel.xaxis)
+            decades(panel.yaxis)
             label = "difference" if panel is axes[2] else "correlation"
             figure.colorbar(mesh, ax=panel, shrink=0.78, pad=0.02, label=label)
         axes[0].set_ylabel(f"k [{unit}]")
@@ -284,7 +270,7 @@ def minkowski(entry: Mapping[str, Any]) -> str:
             below.set_ylim(-reach, reach)
             if logarithmic:
                 top.set_xscale("log")
-                _decades(below.xaxis)
+                decades(below.xaxis)
             below.set_xlabel(f"threshold, {label}")
             if not i:
                 top.legend()
@@ -336,7 +322,7 @@ def _groups(axes: "Axes", k: Array, groups: Sequence[Mapping[str, Any]], limit: 
         )
     axes.set_ylim(1 - reach, 1 + reach)
     axes.set_xscale("log")
-    _decades(axes.xaxis)
+    decades(axes.xaxis)
     axes.legend(fontsize=8)
     axes.set_ylabel("P(k), emulator / reference")
 
@@ -348,7 +334,7 @@ def _response(top: "Axes", below: "Axes", k: Array, one: Mapping[str, Any], limi
             color=colour, label="emulator" if name == "generated" else name,
         )  # fmt: skip
     unit = f" [1 / {one['unit']}]" if one["unit"] else ""
-    top.set_ylabel(f"d ln P(k) / d {_symbol(one['condition'])}{unit}")
+    top.set_ylabel(f"d ln P(k) / d {symbol(one['condition'])}{unit}")
     top.axhline(0, color=BAND, lw=0.6)
     top.tick_params(labelbottom=False)
     top.legend()
@@ -361,7 +347,7 @@ def _response(top: "Axes", below: "Axes", k: Array, one: Mapping[str, Any], limi
     outliers(below, k[judged], ratio, (1 - reach, 1 + reach))
     below.set_ylim(1 - reach, 1 + reach)
     below.set_xscale("log")
-    _decades(below.xaxis)
+    decades(below.xaxis)
     below.set_ylabel("ratio")
 
 
@@ -391,6 +377,6 @@ def copies(entry: Mapping[str, Any], unit: str) -> str:
         axes[2].axhline(0, color=BAND, lw=0.6)
         axes[2].set(xscale="log", ylim=(-0.5, 1.05), title="closest pair", ylabel="r(k)")
         axes[2].set_xlabel(f"k [{unit}]")
-        _decades(axes[2].xaxis)
+        decades(axes[2].xaxis)
         axes[2].legend()
         return svg(figure)
