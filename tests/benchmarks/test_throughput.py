@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from emulators import load
 from emulators.benchmarks import measured_features, report
 from emulators.benchmarks.field_report.pair import load_fields
+from emulators.benchmarks.measured import plain
 from emulators.benchmarks.page import throughput as section
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.speed import energy_use, reference_cost, start_up, throughput
@@ -519,7 +520,7 @@ def test_a_whole_measurement_of_a_toy(toy_showers, generated, emulator_file, mon
     pair = load_pair(generated, toy_showers, None, 0)
     simulation = speed.plan_simulation(pair, toy_showers, None, 0)
     found = speed.measure_speed(load(emulator_file), None, pair, toy_showers, simulation, 0)
-    found = report._plain(found)
+    found = plain(found)
     assert found["reference"]["simulations"] == 4
     assert found["reference_seconds_per_sample"] > 0  # recorded too
     for e in found["emulator"]:
