@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BAND",
     "BLUE",
+    "COLOURS",
     "GREY",
     "INK",
+    "MARKERS",
     "STYLE",
     "band",
     "decades",
@@ -65,6 +67,8 @@ STYLE: Any = {
     "mathtext.fontset": "dejavusans",
     "svg.hashsalt": "emulators",
 }
+COLOURS = (BLUE, "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
+MARKERS = "osD^vP"
 MOST = 12  # panels of one kind: of more layers, evenly spaced ones are drawn
 
 

@@ -1,15 +1,26 @@
 """One rule that says of any number whether it is good, poor, or cannot be told."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 from scipy.stats import t as student
 
 from emulators.benchmarks.measured import Number
 
-__all__ = ["STATUS", "Line", "clear", "judge", "lines", "written"]
+__all__ = [
+    "STATUS",
+    "Line",
+    "clear",
+    "figures",
+    "is_judged",
+    "judge",
+    "lines",
+    "purposes",
+    "worst_group",
+    "written",
+]
 
 Status = Literal["good", "fair", "poor", "unclear"]
 STATUS: dict[str, str] = {
@@ -18,6 +29,7 @@ STATUS: dict[str, str] = {
     "unclear": "Cannot be told",
     "good": "Good",
 }
+ORDER = list(STATUS)  # the worst first
 
 CHANCE = 1e-4  # that a number is called poor where nothing differs
 
@@ -41,33 +53,63 @@ def clear(simulations: int | None, tests: int = 1) -> float:
 
 
 def judge(number: Number) -> Line:
-    """Judge a number that has a limit, and the worst of its groups.
+    """Judge a number that has a limit or a status of its own, and the worst of its groups.
 
     Good is no further above its floor than ``limit``, where n can tell that much; poor is beyond
-    ``fails`` by more than chance.
+    ``fails`` by more than chance.  A group counts where it is clearly off: what the whole n tells
+    is good although a part of it, by itself, can tell nothing.
     """
-    assert number.limit is not None
-    status = _status(number, 1)
-    text = f"{_upper(number.label)}: {_measured(number)}"
-    worst = max(number.groups, key=lambda g: _beyond(g, number), default=None)
+    status = cast(Status, number.status) or _status(number, 1)
+    text = f"{_upper(number.label)}: {figures(number)}"
+    worst = worst_group(number)
     if worst is not None:
-        tested = _like(worst, number)
-        theirs = _status(tested, len(number.groups))
-        order = list(STATUS)
-        if order.index(theirs) < order.index(status):
+        theirs = cast(Status, worst.status) or _status(worst, len(number.groups))
+        if theirs in ("poor", "fair") and ORDER.index(theirs) < ORDER.index(status):
             status = theirs
-        text += f" The worst of {len(number.groups)}, {worst.label}: {_measured(tested)}"
-    if status == "unclear":
+        text += f" The worst of {len(number.groups)}, {worst.label}: {figures(worst)}"
+    text += f" {number.says}" if number.says else ""
+    if status == "unclear" and number.limit is not None and math.isfinite(number.value):
         text += f" This n cannot tell {written(number.limit, number.unit)}."
     if status == "poor" and number.advice:
         text += f" {number.advice}"
     return Line(status, number.label, text)
 
 
+def worst_group(number: Number) -> Number | None:
+    """Return the group that is furthest beyond the limit, in standard errors; None without any."""
+    groups = [_like(g, number) for g in number.groups if math.isfinite(g.value)]
+    return max(groups, key=_beyond, default=None)
+
+
+def is_judged(number: Number) -> bool:
+    """Tell whether anything is said of a number."""
+    return number.limit is not None or bool(number.status)
+
+
 def lines(numbers: Iterable[Number]) -> list[dict[str, str]]:
-    """Return a line of a verdict for each number that has a limit."""
-    judged = [judge(n) for n in numbers if n.limit is not None]
+    """Return a line of a verdict for each number that is judged, what fails first."""
+    judged = [judge(n) for n in numbers if is_judged(n)]
+    judged.sort(key=lambda v: ORDER.index(v.status))
     return [{"status": v.status, "what": v.what, "text": v.text} for v in judged]
+
+
+def purposes(numbers: Iterable[Number]) -> str:
+    """Return in one sentence what the samples are good enough for, and what they are not."""
+    found: dict[str, list[str]] = {}
+    for n in numbers:
+        if n.purpose and is_judged(n):
+            found.setdefault(judge(n).status, []).append(n.purpose)
+    words = (
+        ("good", "Good enough for {}"), ("fair", "differs measurably for {}"),
+        ("poor", "not for {}"), ("unclear", "this n cannot tell for {}"),
+    )  # fmt: skip
+    parts = [text.format(_listed(found[s])) for s, text in words if s in found]
+    return f"{_upper('; '.join(parts))}." if parts else ""
+
+
+def _listed(words: Sequence[str]) -> str:
+    names = list(dict.fromkeys(words))
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _like(group: Number, whole: Number) -> Number:
@@ -79,9 +121,8 @@ def _like(group: Number, whole: Number) -> Number:
     )
 
 
-def _beyond(group: Number, whole: Number) -> float:
-    limit = group.limit if group.limit is not None else whole.limit or 0.0
-    return (group.excess - limit) / max(group.doubt, 1e-12)
+def _beyond(group: Number) -> float:
+    return (group.excess - (group.limit or 0.0)) / max(group.doubt, 1e-12)
 
 
 def _status(number: Number, tests: int) -> Status:
@@ -90,26 +131,31 @@ def _status(number: Number, tests: int) -> Status:
     if not math.isfinite(number.value):
         return "unclear"
     noise = clear(number.simulations, tests) * number.doubt
+    beyond = (number.value - (number.floor or 0.0)) * (-1 if number.more else 1)
     # in squares noise hides more: what the value may be without it is what counts
-    if number.value - (number.floor or 0.0) > noise and number.excess > fails + (
-        0.0 if number.noise == "in squares" else noise
-    ):
+    reach = fails + (0.0 if number.noise == "in squares" else noise)
+    if beyond > noise and number.excess > reach:
         return "poor"
     if number.excess <= limit and number.doubt <= max(limit, 1e-12):
         return "good"
-    if number.value - (number.floor or 0.0) > noise and number.excess > limit:
+    if beyond > noise and number.excess > limit:
         return "fair" if fails > limit else "unclear"
     return "unclear"
 
 
-def _measured(number: Number) -> str:
+def figures(number: Number) -> str:
+    """Write value, floor, limit and n of a number, in a sentence."""
+    if not math.isfinite(number.value):
+        return "not measured."
     value = written(number.value, number.unit, number.error)
+    value = f"more than {value}" if number.at_least else value
     parts = []
     if number.floor is not None:
         parts.append(f"two parts of the reference: {written(number.floor, number.unit)}")
     if number.limit is not None:
-        above = " above it" if number.floor is not None else ""
-        parts.append(f"good up to {written(number.limit, number.unit)}{above}")
+        side = "down" if number.more else "up"
+        above = f" {'below' if number.more else 'above'} it" if number.floor is not None else ""
+        parts.append(f"good {side} to {written(number.limit, number.unit)}{above}")
     if number.n:
         parts.append(f"n = {number.n:,}")
     return f"{value} ({'; '.join(parts)})." if parts else f"{value}."

@@ -16,6 +16,7 @@ from emulators.errors import InputError
 from emulators.observables.distances import Measurement
 
 __all__ = [
+    "Groups",
     "Ratio",
     "compare",
     "measure_difference",
@@ -212,6 +213,17 @@ class _Members:
         return self.values[np.concatenate(places)]
 
 
+def _as_many(groups: Groups, n: int, reference: _Members, rng: np.random.Generator) -> Groups:
+    """Return groups of generated samples as large as a simulation of the reference.
+
+    Equally many groups of both are compared; samples that are each their own would be too few
+    beside simulations of many.
+    """
+    each = len(reference.values) // len(reference)
+    alone = groups is None or len(np.unique(groups)) == n
+    return rng.permutation(n) // max(1, min(each, n // 2)) if alone and each > 1 else groups
+
+
 def measure_difference(
     function: Callable[[npt.NDArray[Any], npt.NDArray[Any]], float],
     generated: npt.NDArray[Any],
@@ -253,8 +265,8 @@ def measure_difference(
     what value less floor scatters by between samples of one law.  ``floor_error`` is the standard
     error of the mean over halvings, ``n`` the number of fields in a half.
     """
-    gen = _Members(generated, groups[0], "generated")
     ref = _Members(reference, groups[1], "reference")
+    gen = _Members(generated, _as_many(groups[0], len(generated), ref, rng), "generated")
     m = min(len(gen), len(ref) // 2)
     values, floors = [], []
     for _ in range(halvings):

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.distributions import HALVINGS, RESAMPLINGS
 from emulators.benchmarks.pair import Pair, Rows
 from emulators.data.geometries import calochallenge
 from emulators.data.hdf5 import HDF5Reader
@@ -27,6 +26,8 @@ from emulators.observables import distances
 from emulators.observables.showers import Array, observables
 from emulators.progress import tracked
 from emulators.random import stream
+
+HALVINGS, RESAMPLINGS = 20, 100
 
 __all__ = [
     "CHALLENGES",

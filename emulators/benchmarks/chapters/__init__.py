@@ -1,5 +1,10 @@
-"""The chapters of a report, in its order; importing this package registers them."""
+"""The questions of a report, one a module, in the order in which a page has them."""
 
-from emulators.benchmarks.chapters import samples, profiles, cells  # noqa: I001  (their order)
+from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
+    samples,
+    profiles,
+    cells,
+    power,
+)
 
-__all__ = ["cells", "profiles", "samples"]
+__all__ = ["cells", "power", "profiles", "samples"]

@@ -46,6 +46,7 @@ def cells(pair: Pair, settings: Settings) -> Sequence[Measured]:
         curve(
             generated,
             reference,
+            pair,
             settings,
             "cells",
             name="spectrum",

@@ -87,6 +87,7 @@ def _profile(
     shape = curve(
         generated / areas,
         reference / areas,
+        pair,
         settings,
         name,
         name=name,

@@ -1,30 +1,45 @@
-"""One channel of both samples of fields: its bins, and every statistic as a row a field."""
+"""One channel of both samples of fields: its bins, and every statistic as a row a field.
+
+Fields are read a few at a time; what costs most is measured on as many as hold a stated number of
+cells.  Statistics are brought to equal conditions before they are compared (`Levelling`).
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from math import pi, prod
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.field_report.conditional import Levelling
-from emulators.benchmarks.field_report.pair import FieldPair
-from emulators.benchmarks.pair import Rows
+from emulators.benchmarks.chapter import Settings
+from emulators.benchmarks.pair import Pair, Rows
 from emulators.observables import fields
 from emulators.observables.bispectra import bispectra, equilateral, squeezed
 from emulators.observables.closest import large_scales
+from emulators.observables.conditions import Levelling
 from emulators.observables.minkowski import minkowski
-from emulators.observables.spectra import Spectra, power_spectra, shell_edges
-from emulators.random import stream
+from emulators.observables.resampling import Groups
+from emulators.observables.spectra import Spectra, power_spectra, shell_edges, wavenumber_unit
 
-__all__ = ["Array", "Channel", "Statistics"]
+__all__ = ["Array", "Channel", "channels"]
 
 Array = npt.NDArray[np.float64]
 Statistics = Mapping[str, Mapping[str, npt.NDArray[Any]]]  # of each sample, by name
 
 BINS_CELLS = 1 << 26  # of the reference: bins are chosen on as many fields as hold them
 COSTLY_CELLS = 1 << 24  # of each sample, for bispectra, Minkowski functionals, scores
+NAMES = ("generated", "reference")
+
+
+def channels(pair: Pair, settings: Settings) -> list["Channel"]:
+    """Return the channels of a pair of fields, measured once for all chapters."""
+    if "channels" not in pair.shared:
+        pair.shared["channels"] = [
+            Channel(pair, i, settings["seed"]) for i in range(len(pair.grid.channels))
+        ]
+    return cast(list[Channel], pair.shared["channels"])
 
 
 class Channel:
@@ -36,8 +51,8 @@ class Channel:
         The fields.
     index
         Which channel.
-    settings
-        Of the record: ``seed``, ``resamplings``, ``halvings``.
+    seed
+        Of the report.
 
     Attributes
     ----------
@@ -49,16 +64,16 @@ class Channel:
         Of the first reference field: wavenumbers and numbers of modes.
     """
 
-    def __init__(self, pair: FieldPair, index: int, settings: Mapping[str, Any]) -> None:
-        self.pair, self.index, self.settings = pair, index, settings
+    def __init__(self, pair: Pair, index: int, seed: int) -> None:
+        self.pair, self.index, self.seed = pair, index, seed
         self.name = pair.grid.channels[index]
-        self.grid, self.unit, self.seed = pair.grid, pair.spec.unit, settings["seed"]
+        self.grid, self.unit = pair.grid, pair.spec.unit
         self.cells = pair.spec.shape[1:]
         self.nyquist = min(pi * n / length for n, length in zip(self.cells, self.grid.lengths))
         self.taper = [not p for p in self.grid.periodic]
         self.all = {k: np.arange(len(v)) for k, v in pair.rows.items()}
-        self.some = {k: pair.at_most(k, COSTLY_CELLS, self.seed) for k in pair.rows}
-        chosen = pair.at_most("reference", BINS_CELLS, self.seed)
+        self.some = {k: pair.at_most(k, COSTLY_CELLS, seed) for k in pair.rows}
+        chosen = pair.at_most("reference", BINS_CELLS, seed)
         bins = fields.choose_bins(pair.read("reference", index, chosen), self.grid, self.unit)
         if bins.mean is not None and len(chosen) < len(self.all["reference"]):
             bins = replace(bins, mean=self._mean())
@@ -66,20 +81,58 @@ class Channel:
         one = pair.read("reference", index, np.arange(1))
         self.shells: Spectra = power_spectra(one, self.grid.lengths, bins.k)
 
+    def key(self, name: str) -> str:
+        """Return what a thing of this channel is called, in a record that may have several."""
+        return name if len(self.grid.channels) == 1 else f"{name} of {self.name}"
+
+    @property
+    def k_unit(self) -> str:
+        """Unit of the wavenumbers."""
+        return wavenumber_unit(self.grid.unit)
+
+    @cached_property
+    def cheap(self) -> Statistics:
+        """What is measured of all fields, a row each."""
+        return {name: self._rows(name, self.all[name], self._cheap) for name in self.all}
+
+    @cached_property
+    def costly(self) -> Statistics:
+        """What is measured of some fields, a row each."""
+        return {name: self._rows(name, self.some[name], self._costly) for name in self.some}
+
+    def raw(self, statistic: str) -> tuple[Array, Array]:
+        """Return the rows of a statistic of generated and reference."""
+        rows = self.cheap if statistic in self.cheap["reference"] else self.costly
+        return rows["generated"][statistic], rows["reference"][statistic]
+
+    def level(self, statistic: str) -> tuple[Array, Array]:
+        """Return the rows of a statistic of generated and reference, brought to equal conditions.
+
+        Spectra in the logarithm, so that the dependence is divided out; others by differences.
+        """
+        cheap = statistic in self.cheap["reference"]
+        levelling = self._levelling(self.all if cheap else self.some)
+        rows = self.raw(statistic)
+        return levelling.ratios(*rows) if statistic == "power" else levelling.differences(*rows)
+
+    def groups(self, statistic: str) -> tuple[Groups, Groups]:
+        """Return the simulations of the rows of a statistic, generated and reference."""
+        positions = self.all if statistic in self.cheap["reference"] else self.some
+        first, second = (
+            None if g is None else g[positions[k]] for k, g in zip(NAMES, self.pair.groups)
+        )
+        return first, second
+
+    def mean(self, statistic: str) -> dict[str, Array]:
+        """Return the means of a statistic, by sample: what a curve shows."""
+        return {name: rows.mean(0) for name, rows in zip(NAMES, self.raw(statistic))}
+
     def _mean(self) -> float:
         rows = self.all["reference"]
         sums = sum(
             float(p.sum(dtype=np.float64)) for p in self.pair.pieces("reference", self.index, rows)
         )
         return sums / len(rows) / prod(self.cells)
-
-    def cheap(self) -> Statistics:
-        """Return what is measured of all fields."""
-        return {name: self._rows(name, self.all[name], self._cheap) for name in self.all}
-
-    def costly(self) -> Statistics:
-        """Return what is measured of some fields."""
-        return {name: self._rows(name, self.some[name], self._costly) for name in self.some}
 
     def _rows(
         self,
@@ -91,11 +144,11 @@ class Channel:
         return {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
 
     def _cheap(self, values: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-        found = fields.observables(values, self.grid, self.bins, self.unit)
+        measured = fields.observables(values, self.grid, self.bins, self.unit)
         sparsity = fields.band_sparsity(values, self.grid.lengths, self.scales)
         compressed = fields.compressed(values, self.unit, self.bins.one_point)
         scales = large_scales(compressed, self.taper)
-        return {**found, "sparsity": sparsity, "scales": scales}
+        return {**measured, "sparsity": sparsity, "scales": scales}
 
     def _costly(self, values: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
         lengths = self.grid.lengths
@@ -118,41 +171,15 @@ class Channel:
 
     @property
     def thresholds(self) -> Array:
-        """Return up to 24 inner edges of the one-point distribution."""
+        """Up to 24 inner edges of the one-point distribution."""
         edges = self.bins.one_point[1:-1] if len(self.bins.one_point) > 2 else self.bins.one_point
         chosen = np.unique(np.linspace(0, len(edges) - 1, 24).round().astype(int))
         return np.asarray(edges[chosen])
 
-    def levelling(self, positions: Mapping[str, Rows]) -> Levelling:
-        """Return what brings statistics of these fields to equal conditions."""
-        generated, reference = (
-            self.pair.conditions[k][positions[k]] for k in ("generated", "reference")
-        )
+    def _levelling(self, positions: Mapping[str, Rows]) -> Levelling:
+        generated, reference = (self.pair.conditions[k][positions[k]] for k in NAMES)
         numbers = self.pair.simulations["reference"][positions["reference"]]
         return Levelling(generated, reference, len(np.unique(numbers)))
-
-    def options(self, positions: Mapping[str, Rows], what: str) -> dict[str, Any]:
-        """Return random numbers, simulations and how often to resample, for `resampling`."""
-        groups = tuple(self.pair.simulations[k][positions[k]] for k in ("generated", "reference"))
-        return {
-            "rng": stream(self.seed, "bootstrap", self.name, what),
-            "groups": groups,
-            "resamplings": self.settings["resamplings"],
-            "halvings": self.settings["halvings"],
-        }
-
-    def equal(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return options in which a group of generated fields has as many as a simulation.
-
-        `measure_difference` takes equally many groups of both samples; fields that are each their
-        own would be too few beside simulations of many fields.
-        """
-        generated, reference = options["groups"]
-        each = len(reference) // len(np.unique(reference))
-        if len(np.unique(generated)) == len(generated) and each > 1:
-            order = stream(self.seed, "groups", self.name).permutation(len(generated))
-            generated = order // min(each, len(generated) // 2)
-        return {**options, "groups": (generated, reference)}
 
     def unit_of(self, power: int, order: int = 2) -> str:
         """Return the unit of a spectrum: of the field to an order, of lengths to a power."""
