@@ -277,7 +277,7 @@ def _signed_mean(
 
 
 def _points(shape: Curve, kept: npt.NDArray[np.bool_], pair: Pair) -> Iterator[Number]:
-    for i in np.flatnonzero(kept):
+    for i in map(int, np.flatnonzero(kept)):
         place = f"{shape.axis.label} = {shape.x[i]:.3g} {shape.axis.unit}".strip()
         yield _deviation_number(shape, i, f"{i}", shape.names[i] if shape.names else place, pair)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def draw(things: Sequence[Measured]) -> "Figure":
             return _panels(_curve_panels([t for t in things if isinstance(t, Curve)]))
         if isinstance(first, Histogram):
             chosen = [t for t in things if isinstance(t, Histogram)]
-            return _panels([_of(_histogram, h) for h in chosen])
+            return _panels([(True, partial(_histogram, h=h)) for h in chosen])
         if isinstance(first, Matrix):
             return _matrix(first)
         if isinstance(first, Picture):
@@ -83,20 +84,14 @@ def _panels(panels: Sequence[Panel]) -> "Figure":
     return figure
 
 
-def _of(paint: Callable[["Axes", "Axes", Any], None], thing: Any) -> Panel:
-    return True, lambda top, below: paint(top, below or top, thing)
-
-
 def _curve_panels(curves: Sequence[Curve]) -> list[Panel]:
     panels: list[Panel] = []
     for family, members in groupby(curves, key=lambda c: c.family):
         if family:
-            together = list(members)
-            panels.append((False, lambda top, _, together=together: _family(top, together)))
+            panels.append((False, partial(_family, curves=list(members))))
             continue
         for c in members:
-            compared = bool(np.isfinite(c.deviation).any())
-            panels.append((compared, lambda top, below, c=c: _curve(top, below, c)))
+            panels.append((bool(np.isfinite(c.deviation).any()), partial(_curve, c=c)))
     return panels
 
 
@@ -162,7 +157,7 @@ def _deviations(axes: "Axes", c: Curve, x: Array, judged: npt.NDArray[np.bool_])
     axes.set_ylabel("difference /\nlargest" if c.difference else "ratio")
 
 
-def _family(axes: "Axes", curves: Sequence[Curve]) -> None:
+def _family(axes: "Axes", _: "Axes | None", curves: Sequence[Curve]) -> None:
     """Draw the ratios of curves on one panel."""
     good = np.concatenate([c.good for c in curves])
     if len(good) and np.isfinite(good).any():
@@ -212,8 +207,9 @@ def _across(top: "Axes", below: "Axes", axis: Axis, x: Array, names: tuple[str, 
     below.set_xlabel(str(Axis(symbol(axis.label), _powers(axis.unit))))
 
 
-def _histogram(top: "Axes", below: "Axes", h: Histogram) -> None:
+def _histogram(top: "Axes", below: "Axes | None", h: Histogram) -> None:
     """Draw the shares of both samples in each bin, and their ratio."""
+    assert below is not None
     share, error = {}, {}
     for name, counts, outside in zip(
         ("reference", "generated"), (h.reference, h.generated), h.outside
@@ -343,7 +339,7 @@ def _picture(p: Picture) -> "Figure":
     grid = figure.subplots(len(p.panels), columns, squeeze=False)
     scale = _scale(p)
     colours = "RdBu_r" if p.diverging else "magma" if not p.polar else "viridis"
-    shown = None
+    shown: Any = None
     for i, (axes, row, title) in enumerate(zip(grid, p.panels, p.titles)):
         for j, panel in enumerate(axes):
             if j >= len(row):
@@ -383,7 +379,7 @@ def _shape(p: Picture, row: int) -> float:
         return 1.0
     if not p.edges:
         height, width = p.panels[row][0].shape
-        return height / width
+        return float(height / width)
     first, second = p.edges[row]
     return float((first[-1] - first[0]) / (second[-1] - second[0]))
 

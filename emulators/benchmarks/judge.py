@@ -59,11 +59,11 @@ def judge(number: Number) -> Line:
     ``fails`` by more than chance.  A group counts where it is clearly off: what the whole n tells
     is good although a part of it, by itself, can tell nothing.
     """
-    status = cast(Status, number.status) or _status(number, 1)
+    status = _told(number, 1)
     text = f"{_upper(number.label)}: {figures(number)}"
     worst = worst_group(number)
     if worst is not None:
-        theirs = cast(Status, worst.status) or _status(worst, len(number.groups))
+        theirs = _told(worst, len(number.groups))
         if theirs in ("poor", "fair") and ORDER.index(theirs) < ORDER.index(status):
             status = theirs
         text += f" The worst of {len(number.groups)}, {worst.label}: {figures(worst)}"
@@ -123,6 +123,11 @@ def _like(group: Number, whole: Number) -> Number:
 
 def _beyond(group: Number) -> float:
     return (group.excess - (group.limit or 0.0)) / max(group.doubt, 1e-12)
+
+
+def _told(number: Number, tests: int) -> Status:
+    """Return the status that a test of its own gave a number, or else the rule."""
+    return cast(Status, number.status) if number.status else _status(number, tests)
 
 
 def _status(number: Number, tests: int) -> Status:

@@ -113,7 +113,7 @@ class Report(Mapping[str, Number]):
 
     @property
     def verdict(self) -> list[dict[str, str]]:
-        """A line for each figure that is judged: ``status``, ``what``, ``text``; the worst first."""
+        """A line for each figure that is judged: ``status``, ``what``, ``text``; worst first."""
         return list(self.record["verdict"])
 
     @property
@@ -376,7 +376,7 @@ def limited(results: Sequence[Result], limits: Mapping[str, float]) -> list[Resu
 
 
 def read_limits(path: str | Path) -> dict[str, float]:
-    """Read ``[limits]`` of a TOML file: by the name of a figure, where good ends above its floor."""
+    """Read ``[limits]`` of a TOML file: by the name of a figure, where good ends."""
     table = load_toml(path)
     if set(table) != {"limits"} or not isinstance(table["limits"], Mapping):
         raise InputError(f"{path}: it must hold one table, [limits], of figures and numbers")

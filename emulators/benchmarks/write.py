@@ -36,7 +36,7 @@ COLUMNS = 4  # other samples whose numbers stand in columns; more of them are ro
 WORDS = (
     "The floor is the same figure between two parts of the reference, of different simulations, at "
     "the same n: the best value that can be measured. Distances shrink and AUCs grow with n, so "
-    "compare at equal n. Errors are standard deviations: over bootstrap resamplings of simulations, "
+    "compare at equal n. Errors are standard deviations over bootstrap resamplings of simulations, "
     "of classifiers over trainings."
 )
 
@@ -55,7 +55,7 @@ def summary(record: Mapping[str, Any]) -> str:
 
 
 def opening(record: Mapping[str, Any]) -> str:
-    """Return what the samples are good enough for and what they are not, and how many checks are."""
+    """Return what the samples are good enough for, and how many checks are good."""
     return f"{purposes(_numbers(results_of(record)))} {summary(record)}".strip()
 
 
@@ -100,7 +100,7 @@ def _value(n: Number) -> str:
 
 
 def _tables(result: Result) -> Iterator[Part]:
-    """Return the tables of a chapter: its figures, their groups, other samples, points of curves."""
+    """Return the tables of a chapter: figures, their groups, other samples, points of curves."""
     numbers = list(result.numbers.values())
     if numbers:
         yield result.title, *number_rows(numbers), ""
@@ -306,7 +306,7 @@ def figures_of(result: Result) -> Iterator[tuple[str, list[Measured]]]:
 
     Things of one type and caption share a figure; matrices and pictures have one each.
     """
-    drawn = [m for m in result.measured if not isinstance(m, Number)]
+    drawn: list[Measured] = [m for m in result.measured if not isinstance(m, Number)]
     for i, (_, things) in enumerate(groupby(drawn, key=lambda m: (type(m), m.caption))):
         members = list(things)
         if isinstance(members[0], Picture | Matrix):

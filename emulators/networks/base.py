@@ -39,6 +39,7 @@ class Generator(nn.Module):
 
     latent: int
     exponent: float = 1.0  # see `Transform.exponent`: what a training's samples are seen through
+    starts: bool = False  # whether what `initialise` fits makes samples before any training
 
     def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> str:
         """Set data-dependent starting values from training samples (default: none).

@@ -131,6 +131,8 @@ class FieldGenerator(Generator):
     channel, for large scales, then the noise.  No weight depends on the number of cells.
     """
 
+    starts = True
+
     def __init__(self, config: Field, spec: SampleSpec) -> None:
         super().__init__()
         cells, periodic = _grid(spec)

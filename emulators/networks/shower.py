@@ -119,6 +119,8 @@ class ShowerGenerator(Generator):
     axis (its sign says whether the shower is mirrored).
     """
 
+    starts = True
+
     def __init__(self, config: ShowerConfig, spec: SampleSpec) -> None:
         super().__init__()
         self.frame = _Frame(config, spec)
