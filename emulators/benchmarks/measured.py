@@ -19,6 +19,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Axis",
     "Curve",
+    "Drawn",
     "Histogram",
     "Matrix",
     "Measured",
@@ -320,7 +321,8 @@ class Picture:
     polar: bool = False
 
 
-Measured = Number | Curve | Histogram | Matrix | Picture
+Drawn = Curve | Histogram | Matrix | Picture
+Measured = Number | Drawn
 KINDS: dict[str, type] = {c.__name__: c for c in (Number, Curve, Histogram, Matrix, Picture)}
 
 

@@ -15,7 +15,7 @@ from emulators.benchmarks.draw import draw
 from emulators.benchmarks.drawing import png, shown, svg
 from emulators.benchmarks.frame import Part, figure, folded, frame, judged, notes, table
 from emulators.benchmarks.judge import STATUS, is_judged, judge, purposes, written
-from emulators.benchmarks.measured import Curve, Matrix, Measured, Number, Picture
+from emulators.benchmarks.measured import Curve, Drawn, Matrix, Number, Picture
 
 __all__ = [
     "DRAWN",
@@ -301,12 +301,12 @@ def _section(result: Result) -> str:
     return content
 
 
-def figures_of(result: Result) -> Iterator[tuple[str, list[Measured]]]:
+def figures_of(result: Result) -> Iterator[tuple[str, list[Drawn]]]:
     """Return what is drawn of a chapter, figure by figure, with a name each.
 
     Things of one type and caption share a figure; matrices and pictures have one each.
     """
-    drawn: list[Measured] = [m for m in result.measured if not isinstance(m, Number)]
+    drawn: list[Drawn] = [m for m in result.measured if not isinstance(m, Number)]
     for i, (_, things) in enumerate(groupby(drawn, key=lambda m: (type(m), m.caption))):
         members = list(things)
         if isinstance(members[0], Picture | Matrix):
@@ -315,10 +315,9 @@ def figures_of(result: Result) -> Iterator[tuple[str, list[Measured]]]:
             yield f"{result.name}-{i + 1}", members
 
 
-def _figure(things: Sequence[Measured]) -> str:
+def _figure(things: Sequence[Drawn]) -> str:
     chosen = shown(things, DRAWN)
     left = "" if len(chosen) == len(things) else f" {len(chosen)} of {len(things)} are drawn."
-    assert not isinstance(things[0], Number)
     painted = draw(chosen)
     source = png(painted) if isinstance(things[0], Picture | Matrix) else svg(painted)
     return figure(source, things[0].caption + left)
