@@ -172,7 +172,7 @@ def written(value: float, unit: str = "", error: float | None = None) -> str:
     if not math.isfinite(value):
         return "not a number"
     if error is None or not math.isfinite(error) or error <= 0:
-        return f"{value:.3g}{space}"
+        return f"{value:,.0f}{space}" if 1e4 <= abs(value) < 1e9 else f"{value:.3g}{space}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     if digits > 8 or abs(value) >= 1e7:
         return f"{value:.3g} ± {error:.2g}{space}"

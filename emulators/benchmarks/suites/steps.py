@@ -199,9 +199,8 @@ class Work:
             generated = self._generate(system, emulator, reference)
         self._report(system, emulator, generated, reference)
         report = self.folder / "reports" / system.slug
-        return (
-            entry | {"report": self._inside(report)} | plain(summary_of(Report.read(report), entry))
-        )
+        measured: dict[str, Any] = plain(summary_of(Report.read(report), entry))
+        return {**entry, "report": self._inside(report), **measured}
 
     def _was_trained_on(self, system: System) -> bool:
         """Tell whether what was made elsewhere was trained on some of the suite's data."""

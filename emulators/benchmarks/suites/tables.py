@@ -217,8 +217,10 @@ def _others(record: Record, names: Sequence[str]) -> list[list[str]]:
 
 def _simulation(record: Record, names: Sequence[str]) -> list[list[str]]:
     time = simulation_time(record)
+    if time is None:
+        return []
     cells = [f"{time:.4g}" if "time" in n or n.startswith("ms") else "" for n in names]
-    return [["simulation", *cells]] if time is not None and any(cells) else []
+    return [["simulation", *cells]] if any(cells) else []
 
 
 def simulation_time(record: Record) -> float | None:
