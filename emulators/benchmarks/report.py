@@ -262,6 +262,10 @@ def benchmark(
     pair = load_pair(generated, reference, max_samples, seed)
     if not (chapters := chapters_of(pair.kind)):
         raise InputError(f"{generated}: {pair.kind}s, and no chapter of a report is about them")
+    asked = [*(c.name for c in chapters), "speed"]
+    for name in limits or ():
+        if (first := name.partition("/")[0]) not in asked:
+            raise InputError(f"limits: no chapter '{first}'{nearest(first, asked)}")
     if not classifiers:
         chapters = [c for c in chapters if not c.trains]
     subject, why_not = _subject(emulator, pair)
@@ -303,10 +307,9 @@ def benchmark(
         if beside:
             for name, other in others(pair, subject, Path(scratch), seed):
                 log.info("beside: %s", name)
-                asked = [c for c in chapters if c.beside]
-                results = joined(
-                    results, name, _measure(asked, other, {**settings, "beside": name})
-                )
+                shared = [c for c in chapters if c.beside]
+                measured = _measure(shared, other, {**settings, "beside": name})
+                results = joined(results, name, measured)
         timed = untimed(reference, why_not if speed else "left out.")
         if simulation:
             timed = measure_speed(subject, why_not, pair, reference, simulation, seed)
