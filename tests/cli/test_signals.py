@@ -167,9 +167,7 @@ def test_a_simulation_goes_on(tmp_path, monkeypatch, number):
     ("number", "words", "place"),
     [
         (signal.SIGINT, ("data", "convert", "{0}", "{2}/out.h5"), APPEND),
-        pytest.param(
-            signal.SIGTERM, ("data", "split", "{0}", "-o", "{2}/out"), APPEND, marks=LONG
-        ),
+        pytest.param(signal.SIGTERM, ("data", "split", "{0}", "-o", "{2}/out"), APPEND, marks=LONG),
         pytest.param(
             signal.SIGTERM, ("benchmark", "{1}", "{0}", "-o", "{2}/out"), TAKE, marks=LONG
         ),

@@ -26,8 +26,15 @@ def test_sigma_of_a_power_law():
     assert sigma(k, 700 / k**2, 8.0) ** 2 == pytest.approx(9 * 700 / (2 * np.pi * 8 * 15), rel=1e-3)
 
 
-@pytest.mark.parametrize("code", ["camb", "colossus"])
-@pytest.mark.parametrize("universe", [Cosmology(), OTHER])
+@pytest.mark.parametrize(
+    ("code", "universe"),
+    [
+        ("camb", Cosmology()),
+        pytest.param("camb", OTHER, marks=pytest.mark.long),
+        ("colossus", Cosmology()),
+        ("colossus", OTHER),
+    ],
+)
 def test_spectra_have_the_sigma_8_asked_for(code, universe):
     pytest.importorskip(code)
     assert sigma(*linear_power(universe, code)) == pytest.approx(universe.sigma_8, rel=1e-3)

@@ -208,14 +208,13 @@ def test_a_run_that_ends_anywhere_goes_on_from_its_last_state(recipe, tmp_path, 
             raise Killed
         step(self)
 
-    run = tmp_path / "run"
+    run, often = tmp_path / "run", recipe.replace(training={"checkpoint_minutes": 1e-9})
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", ending)
         with pytest.raises(Killed):
-            often = recipe.replace(training={"checkpoint_minutes": 1e-9})
             train(often, run, measure=distance)
     assert last(run)["steps"] == 25
-    assert 'checkpoint_minutes = 1e-09' in (run / "recipe.toml").read_text()
+    assert "checkpoint_minutes = 1e-09" in (run / "recipe.toml").read_text()
     resume(run, measure=distance)
     same_state(last(run), last(whole))
 
