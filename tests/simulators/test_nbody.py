@@ -255,7 +255,7 @@ def test_coarse_start_has_the_modes_of_the_fine_one(codes):
         k = np.fft.fftfreq(n, 1 / n)
         return modes, np.exp(-1j * np.pi * k / n)
 
-    with snapshots(run, universe, linear_power(universe), 5) as (file,):
+    with snapshots(run, universe, linear_power(universe, "colossus"), 5) as (file,):
         fine, phase = waves(read_positions(file), 32)
         for n in (16, 24):
             coarse, other = waves(coarse_start(file, 32, n)[0], n)
