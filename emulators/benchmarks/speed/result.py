@@ -199,10 +199,14 @@ def _start_up(start: Mapping[str, Any], kind: str) -> Iterator[Number]:
                 )  # fmt: skip
 
 
+def _words(row: Mapping[str, Any]) -> str:
+    return f"{row['processes']} process{'es' if row['processes'] > 1 else ''}"
+
+
 def _efficiency(rows: Sequence[Mapping[str, Any]]) -> Number:
     groups = tuple(
         Number(
-            f"{row['processes']}", f"{row['processes']} process{'es' * (row['processes'] > 1)}",
+            f"{row['processes']}", _words(row),
             100 * row["efficiency"], 100 * row["error"], unit="%", more=True,
         )
         for row in rows
@@ -215,9 +219,12 @@ def _rates(
     entries: Sequence[Entry], reference: Entry | None, recorded: float | None, kind: str
 ) -> Iterator[Curve]:
     """Return samples a second against batch size, a curve a device, beside the simulation's."""
-    seconds, error = recorded or math.nan, 0.0
+    seconds, error, line = recorded or math.nan, 0.0, ""
     if reference:
         seconds, error = reference["seconds_per_sample"], reference["error"] or 0.0
+        line = "; grey: the simulation on one thread"
+    elif recorded:
+        line = "; grey: the simulation, as its file records"
     in_memory = [e for e in entries if not e["writing"]]
     for key, members in groupby(in_memory, key=_key):
         batches = list(members)
@@ -229,8 +236,8 @@ def _rates(
             name=f"rate_{key}",
             label=f"{kind}s a second",
             caption=f"{kind.capitalize()}s a second against how many are asked for at once, by the "
-            "clock; grey line: the simulation on one thread. Where the points rise a batch costs "
-            "what asking costs; where they are level it costs what drawing does.",
+            f"clock{line}. Where the points rise a batch costs what asking costs; where they are "
+            "level it costs what drawing does.",
             x=np.array([e["batch"] for e in batches], float),
             axis=Axis(f"batch size, {_device(batches[0])}", log=True),
             reference=np.full(len(batches), 1 / seconds),
@@ -254,10 +261,11 @@ def _processes(scaling: Mapping[str, Any], kind: str) -> Curve:
         name="processes",
         label=f"{kind}s a second, together",
         caption="Processes of one thread that draw at once (points), and as many times the rate of "
-        "one (line); below, their ratio: the efficiency. It falls where processes wait for memory "
+        "one (bars); below, their ratio: the efficiency. It falls where processes wait for memory "
         "or share a core.",
         x=count,
         axis=Axis("processes at once"),
+        names=tuple(_words(row) for row in scaling["rows"]),
         reference=rate[0] * count,
         reference_error=spread[0] * count,
         generated=rate,
