@@ -103,7 +103,7 @@ def _tables(result: Result) -> Iterator[Part]:
     """Return the tables of a chapter: figures, their groups, other samples, points of curves."""
     numbers = list(result.numbers.values())
     if numbers:
-        yield result.title, *number_rows(numbers), ""
+        yield result.title, *_filled(*number_rows(numbers)), ""
     yield from _group_tables(result.title, numbers)
     if many := [n for n in numbers if len(n.beside) > COLUMNS]:
         yield _systems(result.title, many)
@@ -132,9 +132,14 @@ def _group_tables(title: str, numbers: Sequence[Number]) -> Iterator[Part]:
                 row += [_value(g), "" if g.floor is None else written(g.floor, g.unit)]
             rows.append([*row, members[0].groups[i].says if len(members) == 1 else ""])
         headings = ["of", *(h for n in members for h in (n.label, "floor")), ""]
-        if not any(row[-1] for row in rows):
-            headings, rows = headings[:-1], [row[:-1] for row in rows]
+        headings, rows = _filled(headings, rows)
         yield f"{title}: {members[0].label}, one by one", headings, rows, ""
+
+
+def _filled(headings: Sequence[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return a table without columns in which nothing stands."""
+    kept = [i for i in range(len(headings)) if any(row[i] for row in rows)]
+    return [headings[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def _systems(title: str, numbers: Sequence[Number]) -> Part:

@@ -5,6 +5,7 @@ from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
     profiles,
     cells,
     power,
+    challenge,
 )
 
-__all__ = ["cells", "power", "profiles", "samples"]
+__all__ = ["cells", "challenge", "power", "profiles", "samples"]

@@ -121,22 +121,22 @@ def _fresh(emulator: Emulator, timed: list[dict[str, Any]], seed: int) -> dict[s
     """Return what fresh processes of an emulator tell, or why they do not."""
     with saved(emulator) as path:
         try:
-            found = []
+            starts = []
             for device in dict.fromkeys(e["device"] for e in timed):
                 batch = max(e["batch"] for e in timed if e["device"] == device)
-                found.append(measure_start_up(path, device, batch, seed))
-            peak = found[0]["peak_bytes"][-1]  # the CPU comes first, with one thread
+                starts.append(measure_start_up(path, device, batch, seed))
+            peak = starts[0]["peak_bytes"][-1]  # the CPU comes first, with one thread
             scaling = measure_scaling(path, _often(timed), peak, seed)
         except Ended as error:
             log.warning("start-up and several processes could not be timed: %s", error)
             return {"fresh_why_not": str(error)}
-    return {"start_up": found, "scaling": scaling}
+    return {"start_up": starts, "scaling": scaling}
 
 
 def _often(timed: list[dict[str, Any]]) -> int:
     """Return the largest batch that one thread draws several times a second; 1 at least."""
-    known = [e for e in timed if (e["device"], e["threads"], e["writing"]) == ("cpu", 1, False)]
-    short = [e["batch"] for e in known if e["batch"] * e["seconds_per_sample"] < AT_ONCE]
+    alone = [e for e in timed if (e["device"], e["threads"], e["writing"]) == ("cpu", 1, False)]
+    short = [e["batch"] for e in alone if e["batch"] * e["seconds_per_sample"] < AT_ONCE]
     return max(short, default=1)
 
 
