@@ -4,14 +4,12 @@
 from it, and so are the figures of a paper.
 """
 
-import json
 import logging
 import shlex
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,17 +23,16 @@ from emulators import __version__
 from emulators.benchmarks.beside import others
 from emulators.benchmarks.cache import keeping
 from emulators.benchmarks.calochallenge.figures import CHALLENGES, require_showers_of
-from emulators.benchmarks.chapter import Chapter, Result, chapters_of, results_of
+from emulators.benchmarks.chapter import Chapter, Result, chapters_of
 from emulators.benchmarks.classifier import PRESETS
-from emulators.benchmarks.draw import draw
 from emulators.benchmarks.judge import lines
 from emulators.benchmarks.measured import FORMAT_VERSION, Measured, Number, plain
 from emulators.benchmarks.pair import Pair, load_pair
-from emulators.benchmarks.records import upgraded
+from emulators.benchmarks.results import FORMAT, Report, refuse_foreign
 from emulators.benchmarks.speed.result import speed_result
 from emulators.benchmarks.speed.throughput import machine
 from emulators.benchmarks.speed.timing import measure_speed, plan_simulation, untimed
-from emulators.benchmarks.write import figures_of, html, markdown, opening, summary
+from emulators.benchmarks.write import opening
 from emulators.config import load_toml, nearest
 from emulators.emulator import Emulator
 from emulators.errors import InputError
@@ -46,132 +43,8 @@ __all__ = ["HALVINGS", "RESAMPLINGS", "Report", "benchmark", "read_limits"]
 
 log = logging.getLogger(__name__)
 
-FORMAT = "emulators benchmark"
-FILES = ("report.json", "report.md", "report.html")
 HALVINGS = 20
 RESAMPLINGS = 100
-
-
-class Report(Mapping[str, Number]):
-    """What was measured: the figures of merit by ``chapter/name``, and everything behind them.
-
-    It draws itself in a notebook.
-
-    Parameters
-    ----------
-    record
-        As in ``report.json``, of this version or an earlier one.
-
-    Attributes
-    ----------
-    record
-        Plain values, of this version.
-    results
-        What each chapter measured: numbers, curves, histograms, matrices and pictures.
-
-    Examples
-    --------
-    >>> from emulators.benchmarks.report import Report
-    >>> report = Report.read("benchmarks/results/photon-showers")  # doctest: +SKIP
-    >>> report["classifiers/high"].value  # doctest: +SKIP
-    0.605
-    """
-
-    def __init__(self, record: Mapping[str, Any]) -> None:
-        self.record = upgraded(record)
-        self.results = tuple(results_of(self.record))
-        self._numbers = {k: n for r in self.results for k, n in r.numbers.items()}
-
-    @classmethod
-    def read(cls, path: str | Path) -> "Report":
-        """Read a report from its folder or its ``report.json``; InputError where there is none."""
-        path = Path(path)
-        file = path / "report.json" if path.is_dir() else path
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            if record["format"] == FORMAT:
-                return cls(record)
-        except OSError as error:
-            raise InputError(f"{file}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise InputError(f"{file}: not the record of a benchmark")
-
-    def __getitem__(self, name: str) -> Number:
-        return self._numbers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._numbers)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @property
-    def measured(self) -> dict[str, Measured]:
-        """Everything that was measured, by ``chapter/name``."""
-        return {f"{r.name}/{m.name}": m for r in self.results for m in r.measured}
-
-    @property
-    def verdict(self) -> list[dict[str, str]]:
-        """A line for each figure that is judged: ``status``, ``what``, ``text``; worst first."""
-        return list(self.record["verdict"])
-
-    @property
-    def passed(self) -> bool:
-        """Whether no limit is missed."""
-        return all(line["status"] != "poor" for line in self.verdict)
-
-    def markdown(self) -> str:
-        """Return the report as Markdown."""
-        return markdown(self.record)
-
-    def html(self) -> str:
-        """Return the report as one HTML page that needs no other file and no network."""
-        return html(self.record)
-
-    def _repr_html_(self) -> str:
-        """Return the page in a frame of its own, for a notebook."""
-        page = self.html().replace("&", "&amp;").replace('"', "&quot;")
-        return f'<iframe srcdoc="{page}" style="width:100%;height:40rem;border:0"></iframe>'
-
-    def __repr__(self) -> str:
-        return f"Report({len(self)} figures of {self.record['kind']}s: {summary(self.record)})"
-
-    def save(self, folder: str | Path, figures: str | None = None) -> None:
-        """Write ``report.json``, ``report.md`` and ``report.html``, whole or not at all.
-
-        Parameters
-        ----------
-        folder
-            It is made; an earlier report there is replaced, anything else refused.
-        figures
-            ``pdf``, ``png`` or ``svg``: write each figure into ``figures/`` too.
-        """
-        output = Path(folder)
-        _refuse_foreign(output)
-        part = output.absolute().with_name(output.absolute().name + ".part")
-        try:
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            texts = (json.dumps(self.record, indent=1) + "\n", self.markdown(), self.html())
-            for name, text in zip(FILES, texts):
-                (part / name).write_text(text, encoding="utf-8")
-            if figures is not None:
-                self._save_figures(part / "figures", figures)
-            output.mkdir(exist_ok=True)
-            shutil.rmtree(output / "figures", ignore_errors=True)
-            for file in sorted(part.iterdir()):
-                file.replace(output / file.name)
-        except OSError as error:
-            raise InputError(f"{output}: cannot be written: {error.strerror}") from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-
-    def _save_figures(self, folder: Path, ending: str) -> None:
-        folder.mkdir()
-        for result in self.results:
-            for name, things in figures_of(result):
-                draw(things).savefig(folder / f"{name}.{ending}", dpi=200)
 
 
 def benchmark(
@@ -252,7 +125,7 @@ def benchmark(
     """
     began = time.perf_counter()
     if output is not None:
-        _refuse_foreign(Path(output))
+        refuse_foreign(Path(output))
     if preset not in PRESETS:
         raise InputError(f"no classifier preset '{preset}'{nearest(preset, list(PRESETS))}")
     if classifiers and seeds < 1:
@@ -411,24 +284,6 @@ def compared(pair: Pair) -> list[list[str]]:
         p = ", ".join(f"{n.replace('_', ' ')} {v:.2g}" for n, v in pair.p_values.items())
         words = f"drawn separately; Kolmogorov-Smirnov p: {p}" if p else "none"
     return [*rows, ["conditions", words]]
-
-
-def _refuse_foreign(output: Path) -> None:
-    if not output.exists():
-        return
-    if not output.is_dir():
-        raise InputError(f"{output}: a file; the report needs a folder")
-    foreign = sorted({p.name for p in output.iterdir()} - {*FILES, "figures"})
-    if foreign:
-        raise InputError(
-            f"{output}: holds '{foreign[0]}', which is no report of ours; give an empty folder"
-        )
-    try:
-        ours = json.loads((output / "report.json").read_text())["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        ours = not any(output.iterdir())
-    if not ours:
-        raise InputError(f"{output}: not empty, and its report is not ours; give an empty folder")
 
 
 def _subject(

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from emulators import load
-from emulators.benchmarks import cache, classifier, report
+from emulators.benchmarks import cache, classifier, report, results
 from emulators.benchmarks.chapter import chapters_of
 from emulators.benchmarks.report import Report
 from emulators.benchmarks.suites import steps as suite_steps
@@ -106,7 +106,7 @@ def quick(patch, folder):
         kind: [c for c in chapters_of(kind) if c.name in CHAPTERS] for kind in ("shower", "field")
     }
     patch.setattr(report, "chapters_of", asked.__getitem__)
-    patch.setattr(report, "html", lambda record: "")
+    patch.setattr(results, "html", lambda record: "")
 
 
 CHAPTERS = ("observables", "classifiers", "correlations", "power", "one_point", "worth")
