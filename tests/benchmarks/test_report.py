@@ -175,7 +175,7 @@ def test_limits_decide_what_passes(files, few, write_showers, tmp_path):
     for limit, passed in ((1e3, True), (1.0, False)):
         asked = dict.fromkeys(names, limit)
         assert benchmark(faulty, files[1], limits=asked, **options).passed == passed
-    with pytest.raises(InputError, match="no figure 'cells/deviant', did you mean"):
+    with pytest.raises(InputError, match=r"no figure 'cells/deviant' \(did you mean"):
         benchmark(*files, limits={"cells/deviant": 1.0}, **options)
     with pytest.raises(InputError, match="must be a number"):
         benchmark(*files, limits={"cells/deviation": "few"}, **options)

@@ -48,8 +48,8 @@ def samples(pair: Pair, settings: Settings) -> Sequence[Measured]:
         Picture(
             name="showers",
             label="cell energy",
-            caption=f"Cells of {layer.name.replace('_', ' ')} in single showers of both samples, at "
-            "nearly equal incident energies; empty cells are grey.",
+            caption=f"Cells of {layer.name.replace('_', ' ')} in single showers of both samples, "
+            "at nearly equal incident energies; empty cells are grey.",
             panels=tuple(rows),
             titles=("reference", "emulator"),
             names=names,

@@ -97,12 +97,9 @@ def _times(
         """Return the figure of the largest batch on one thread, those of all entries its groups."""
 
         def of(entry: Entry) -> Number:
-            key = str(entry["device"]) + (
-                f"_{entry['threads']}" if entry["device"] == "cpu" else ""
-            )
             where = " into a file" if entry["writing"] else ""
             return Number(
-                f"{key}_{entry['batch']}{'_file' if where else ''}",
+                f"{_key(entry)}_{entry['batch']}{'_file' if where else ''}",
                 f"batch {entry['batch']:,}{where}, {_device(entry)}",
                 *figure(entry), n=entry["repeats"], **facts,
             )  # fmt: skip
@@ -118,12 +115,13 @@ def _times(
     single = time.groups[list(entries).index(alone[0])]
     yield replace(single, name="time_1", label=f"time a {kind}, one by one")
     yield replace(time, leading=True)
-    yield each(
-        "cpu_time",
-        f"CPU time a {kind} in batches",
-        lambda e: (1e3 * e["cpu_seconds_per_sample"], 1e3 * e["cpu_spread"]),
-        unit="ms",
-    )
+    if all(e["cpu_seconds_per_sample"] is not None for e in entries):  # the first records: None
+        yield each(
+            "cpu_time",
+            f"CPU time a {kind} in batches",
+            lambda e: (1e3 * e["cpu_seconds_per_sample"], 1e3 * e["cpu_spread"]),
+            unit="ms",
+        )
     if reference:
         speed_up = each(
             "speed_up",
