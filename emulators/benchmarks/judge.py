@@ -61,7 +61,7 @@ def judge(number: Number) -> Line:
     """
     status = cast(Status, number.status) or _status(number, 1)
     text = f"{_upper(number.label)}: {figures(number)}"
-    worst = worst_group(number)
+    worst = None if number.status else worst_group(number)  # a test of its own looks at all groups
     if worst is not None:
         theirs = cast(Status, worst.status) or _status(worst, len(number.groups))
         if theirs in ("poor", "fair") and ORDER.index(theirs) < ORDER.index(status):
@@ -167,6 +167,8 @@ def written(value: float, unit: str = "", error: float | None = None) -> str:
     if not math.isfinite(value):
         return "not a number"
     if error is None or not math.isfinite(error) or error <= 0:
+        if 1e3 <= abs(value) < 1e7:
+            return f"{float(f'{value:.3g}'):,.0f}{space}"
         return f"{value:.3g}{space}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     if digits > 8 or abs(value) >= 1e7:

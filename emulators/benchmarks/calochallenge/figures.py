@@ -1,6 +1,6 @@
 """CaloChallenge's figures, as its ``evaluate.py`` takes them, to be set beside the published ones.
 
-Its thresholds and histograms, its order of features, its classifiers, its arguments of FPD and KPD;
+Its thresholds and histograms, its order of features, its arguments of FPD and KPD;
 each figure with error, floor and n, which it leaves out.
 
 References
@@ -24,8 +24,6 @@ from emulators.benchmarks.calochallenge.histograms import (
     measure_histograms,
 )
 from emulators.benchmarks.calochallenge.published import SOURCE, published
-from emulators.benchmarks.classified import classify
-from emulators.benchmarks.classifier import VIEWS, view
 from emulators.benchmarks.measured_features import (
     HALF_SAMPLES,
     fpd_of,
@@ -67,7 +65,7 @@ def require_showers_of(preset: str, path: str | Path) -> None:
 
 
 def measure_challenge(
-    pair: Pair, settings: Mapping[str, Any], classifiers: bool, done: Callable[[], Any]
+    pair: Pair, settings: Mapping[str, Any], done: Callable[[], Any]
 ) -> dict[str, Any]:
     """Measure what ``evaluate.py`` measures.
 
@@ -77,18 +75,15 @@ def measure_challenge(
         Showers of the preset's data set.
     settings
         Those of the record: ``preset``, ``seed``, ``classifier_seeds``.
-    classifiers
-        False leaves them out.
     done
         Called after each part.
 
     Returns
     -------
-    The record's entries ``classifiers``, ``features`` and ``calochallenge``.  FPD and KPD of the
-    features are the challenge's.
+    The record's entries ``features`` and ``calochallenge``.  FPD and KPD of the features are the
+    challenge's.
     """
     challenge, seed = CHALLENGES[settings["preset"]], settings["seed"]
-    samples = (pair.reference, pair.generated)
     found = (
         features(Showers.of_pair(pair, "reference"), challenge),
         features(Showers.of_pair(pair, "generated"), challenge),
@@ -112,26 +107,7 @@ def measure_challenge(
     entered = _with_spread(physics, reference, generated, seed)
     measured = measure_features(pair, seed, (reference, generated), entered)
     done()
-    scored = {}
-    for name in _views(challenge) if classifiers else ():
-        words, shown, image = VIEWS.get(name, ""), name, None
-        if name == "resnet":
-            words, shown, image = f"{VIEWS['low']}, as an image", "low", challenge.image
-        rows = reference, generated
-        if name != "high":
-            first, second = (
-                view(shown, s.values, challenge.geometry, e, challenge.threshold)
-                for s, e in zip(samples, pair.energies)
-            )
-            rows = first, second
-        options = settings["preset"], settings["classifier_seeds"], seed
-        scored[name] = classify(rows[0], rows[1], halves, words, *options, image)
-        done()
-    return {"classifiers": scored, "features": measured, "calochallenge": result}
-
-
-def _views(challenge: Challenge) -> tuple[str, ...]:
-    return ("low", "low_normed", "high", *(["resnet"] if challenge.image else []))
+    return {"features": measured, "calochallenge": result}
 
 
 def _physics(

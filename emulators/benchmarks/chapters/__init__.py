@@ -5,6 +5,9 @@ from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
     profiles,
     cells,
     power,
+    classifiers,
+    faults,
+    worth,
 )
 
-__all__ = ["cells", "power", "profiles", "samples"]
+__all__ = ["cells", "classifiers", "faults", "power", "profiles", "samples", "worth"]
