@@ -67,7 +67,7 @@ def _showers(pair: Pair, settings: Settings) -> Number:
             for e, r in zip(pair.energies, sides)
         ]
         if min(map(len, rows)) >= FEWEST["shower"] and len(edges) > 2:
-            groups.append(of(rows, f"{low:.3g} to {high:.3g} GeV"))
+            groups.append(of(rows, f"{low:.3g} to {high:.3g} GeV", says=""))
     words = "worth of the sample, simulated showers"
     return of(sides, words, name="samples", leading=True, groups=tuple(groups))
 
@@ -130,7 +130,7 @@ def _simulations(channel: Channel, settings: Settings) -> Number:
             for k, mask in zip(("generated", "reference"), masks)
         ]
         if "beside" not in settings and min(counts) >= FEWEST["field"]:
-            groups.append(of(masks, words))
+            groups.append(of(masks, words, says=""))
     name = channel.key("samples")
     return of(
         [np.ones(len(r), bool) for r in rows],
@@ -178,7 +178,7 @@ def _solved(laws: Any, excesses: Any, errors: Any, n: int, unit: str) -> Number:
                               "more": True}  # fmt: skip
     if excess > CLEAR * error:
         low, high = law / (excess + error), law / (excess - error)
-        says = f"More generated samples than this come no nearer to the simulation ({unit})."
+        says = "More generated samples than this come no nearer to the simulation."
         return Number(value=law / excess, error=(high - low) / 2, says=says, **common)
     if not error > 0:
         return Number(value=math.nan, says="Nothing varies: it cannot be told.", **common)
