@@ -270,7 +270,7 @@ def test_showers_of_one_law_are_not_told_apart_and_all_is_drawn(shower_files):
 
 def test_showers_with_a_fault_are_told_apart(shower_files):
     pair = load_pair(shower_files[2], shower_files[1], None, 0)
-    things = classifiers(pair, SETTINGS)
+    things = classifiers(pair, SETTINGS | {"classifier_seeds": 1})
     numbers = by_name(things)
     assert judge(numbers["observables"]).status == "poor"
     assert "It tells nearly all showers apart." in judge(numbers["observables"]).text
