@@ -33,6 +33,7 @@ __all__ = ["draw"]
 Array = npt.NDArray[np.float64]
 PANEL = (4.1, 4.0)  # inches, a curve or histogram with its ratio
 EMPTY = "#e9ebee"
+MARKED = 64  # points of a curve, at most, that each have a marker
 
 
 def draw(things: Sequence[Measured]) -> "Figure":
@@ -61,7 +62,7 @@ Panel = tuple[bool, Callable[["Axes", "Axes | None"], None]]  # whether there is
 
 def _panels(panels: Sequence[Panel]) -> "Figure":
     """Draw panels in rows of three, each with another of ratios below it where it has some."""
-    columns = min(3, len(panels))
+    columns = 2 if len(panels) == 4 else min(3, len(panels))
     rows = -(-len(panels) // columns)
     width = {1: 9.4, 2: 5.1, 3: PANEL[0]}[columns]
     figure = figure_of(width * columns, PANEL[1] * rows + 0.3)
@@ -119,7 +120,8 @@ def _curve(top: "Axes", below: "Axes | None", c: Curve) -> None:
         top.fill_between(x, low, high, color=GREY, lw=0, label="reference")
         top.plot(x, c.reference, color=BAND, lw=1.2)
     if not len(c.edges):
-        style: Any = {"fmt": "o" if c.names else "o-", "ms": 2.8, "lw": 1.2, "color": BLUE}
+        fmt = "o" if c.names else "o-" if len(x) <= MARKED else "-"
+        style: Any = {"fmt": fmt, "ms": 2.8, "lw": 1.2, "color": BLUE}
         top.errorbar(x, c.generated, c.generated_error, label="emulator", **style)
     if c.log and len(positive):
         top.set_yscale("log")

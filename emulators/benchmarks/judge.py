@@ -61,7 +61,7 @@ def judge(number: Number) -> Line:
     """
     status = _told(number, 1)
     text = f"{_upper(number.label)}: {figures(number)}"
-    worst = worst_group(number)
+    worst = None if number.status else worst_group(number)  # a test of its own looks at all groups
     if worst is not None:
         theirs = _told(worst, len(number.groups))
         if theirs in ("poor", "fair") and ORDER.index(theirs) < ORDER.index(status):
@@ -172,7 +172,10 @@ def written(value: float, unit: str = "", error: float | None = None) -> str:
     if not math.isfinite(value):
         return "not a number"
     if error is None or not math.isfinite(error) or error <= 0:
-        return f"{value:,.0f}{space}" if 1e4 <= abs(value) < 1e9 else f"{value:.3g}{space}"
+        if 1e3 <= abs(value) < 1e9:
+            rounded = value if float(value).is_integer() else float(f"{value:.3g}")
+            return f"{rounded:,.0f}{space}"
+        return f"{value:.3g}{space}"
     digits = max(0, 1 - math.floor(math.log10(error)))
     if digits > 8 or abs(value) >= 1e7:
         return f"{value:.3g} ± {error:.2g}{space}"

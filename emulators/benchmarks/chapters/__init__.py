@@ -5,7 +5,19 @@ from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
     profiles,
     cells,
     power,
+    classifiers,
+    faults,
     challenge,
+    worth,
 )
 
-__all__ = ["cells", "challenge", "power", "profiles", "samples"]
+__all__ = [
+    "cells",
+    "challenge",
+    "classifiers",
+    "faults",
+    "power",
+    "profiles",
+    "samples",
+    "worth",
+]
