@@ -2,9 +2,10 @@
 
 from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
     samples,
+    response,
     profiles,
     cells,
     power,
 )
 
-__all__ = ["cells", "power", "profiles", "samples"]
+__all__ = ["cells", "power", "profiles", "response", "samples"]
