@@ -30,6 +30,7 @@ __all__ = [
     "number",
     "percent",
     "results_of",
+    "too_few",
 ]
 
 
@@ -109,6 +110,12 @@ def number(measurement: Measurement, scale: float = 1.0, **facts: Any) -> Number
         for k in ("value", "error", "floor", "floor_error")
     }
     return Number(**scaled, n=measurement.n, **facts)
+
+
+def too_few(n: int, needed: str, **facts: Any) -> Number:
+    """Return a number that n samples are too few for; ``needed`` says how many would do."""
+    says = f"too few samples: n = {n:,}, but {needed} are needed"
+    return Number(value=math.nan, n=n, says=says, **facts)
 
 
 def percent(

@@ -130,7 +130,8 @@ def _group_tables(title: str, numbers: Sequence[Number]) -> Iterator[Part]:
             for n in members:
                 g = n.groups[i]
                 row += [_value(g), "" if g.floor is None else written(g.floor, g.unit)]
-            rows.append([*row, members[0].groups[i].says if len(members) == 1 else ""])
+            said = (g.says for g in (n.groups[i] for n in members) if math.isfinite(g.value))
+            rows.append([*row, "; ".join(filter(None, said))])
         headings = ["of", *(h for n in members for h in (n.label, "floor")), ""]
         if not any(row[-1] for row in rows):
             headings, rows = headings[:-1], [row[:-1] for row in rows]

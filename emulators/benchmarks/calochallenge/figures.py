@@ -26,11 +26,10 @@ from emulators.benchmarks.calochallenge.histograms import (
 from emulators.benchmarks.calochallenge.published import SOURCE, published
 from emulators.benchmarks.classified import classify
 from emulators.benchmarks.classifier import VIEWS, view
-from emulators.benchmarks.measured_features import (
+from emulators.benchmarks.feature_distances import (
     HALF_SAMPLES,
     fpd_of,
     kpd_of,
-    measure_features,
     prdc_of,
     whole_fpd_of,
 )
@@ -109,8 +108,7 @@ def measure_challenge(
         "published": published(challenge.data_set),
         "source": SOURCE,
     }
-    entered = _with_spread(physics, reference, generated, seed)
-    measured = measure_features(pair, seed, (reference, generated), entered)
+    measured = _with_spread(physics, reference, generated, seed)
     done()
     scored = {}
     for name in _views(challenge) if classifiers else ():

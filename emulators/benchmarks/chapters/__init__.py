@@ -3,9 +3,11 @@
 from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
     samples,
     response,
+    observables,
     profiles,
     cells,
+    features,
     power,
 )
 
-__all__ = ["cells", "power", "profiles", "response", "samples"]
+__all__ = ["cells", "features", "observables", "power", "profiles", "response", "samples"]
