@@ -13,6 +13,7 @@ from emulators.benchmarks.drawing import (
     BLUE,
     COLOURS,
     GREY,
+    INK,
     MARKERS,
     STYLE,
     band,
@@ -273,6 +274,8 @@ def _matrix(m: Matrix) -> "Figure":
             )  # fmt: skip
             panel.tick_params(length=0)
             _named(panel, m, i)
+            if not i and len(m.marked):
+                panel.plot(*np.nonzero(m.marked)[::-1], "o", ms=2.5, color=INK)
         else:
             assert m.axis is not None
             shown = panel.pcolormesh(edges, edges, values, cmap=colours, rasterized=True, **scale)

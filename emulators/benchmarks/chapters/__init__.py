@@ -6,8 +6,24 @@ from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
     observables,
     profiles,
     cells,
+    average,
+    conditional,
+    correlations,
+    critic,
     features,
     power,
 )
 
-__all__ = ["cells", "features", "observables", "power", "profiles", "response", "samples"]
+__all__ = [
+    "average",
+    "cells",
+    "conditional",
+    "correlations",
+    "critic",
+    "features",
+    "observables",
+    "power",
+    "profiles",
+    "response",
+    "samples",
+]
