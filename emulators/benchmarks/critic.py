@@ -83,8 +83,7 @@ class Critic:
         return (
             f"The critic has {self.inputs.shape[1]} inputs and layers of {HIDDEN} and {FEATURES}; "
             f"it was trained on {self.rows:,} showers of the reference file for {EPOCHS} epochs to "
-            f"predict conditions and observables ({100 * self.explained:.0f} % of their variance); "
-            f"sha256 of its weights {self.sha256}."
+            f"predict conditions and observables; sha256 of its weights {self.sha256}."
         )
 
     def features(self, values: npt.NDArray[np.float32]) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 from emulators.benchmarks.chapter import Settings, chapter, number, too_few
 from emulators.benchmarks.critic import CLIP, FEATURES, train_critic
 from emulators.benchmarks.feature_distances import HALVINGS, measure_fpd
-from emulators.benchmarks.measured import Measured
+from emulators.benchmarks.measured import Measured, Number
 from emulators.benchmarks.pair import Pair
 from emulators.data.dataset import Dataset
 from emulators.observables.features import FEWEST_OF_FPD
@@ -52,5 +52,15 @@ def critic(pair: Pair, settings: Settings) -> Sequence[Measured]:
     measured = measure_fpd(reference, generated[rows], halves, seed)
     distance = number(measured, CLIP**2 / FEATURES, **facts)
     shift = 100 * math.sqrt(distance.excess)
-    says = f"As if every feature were shifted by {shift:.2g} % of its width. {network.words}"
-    return [replace(distance, says=says)]
+    return [
+        replace(distance, says=f"As if every feature were shifted by {shift:.2g} % of its width."),
+        Number(
+            name="explained",
+            label="variance of observables that the critic predicts",
+            value=100 * network.explained,
+            n=network.rows,
+            unit="%",
+            more=True,
+            says=network.words,
+        ),
+    ]
