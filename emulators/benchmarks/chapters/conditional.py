@@ -92,12 +92,12 @@ def _bins(
         chosen = rows[second[rows] == b]
         parts = [(x[first[x] == b], y[first[y] == b]) for x, y in halves]
         n = min(len(chosen), *(len(x) for part in parts for x in part))
-        found: dict[str, list[Number]] = {kind: [] for kind in FACTS}
+        distances: dict[str, list[Number]] = {kind: [] for kind in FACTS}
         floors = _floors(columns, parts) if n >= MINIMUM else {}
         for i, (name, ref) in enumerate(zip(names, columns)):
             if n < MINIMUM:
                 for kind in FACTS:
-                    found[kind].append(too_few(n, f"{MINIMUM}", name=kind, label=name))
+                    distances[kind].append(too_few(n, f"{MINIMUM}", name=kind, label=name))
                 continue
             measured = measure(
                 pair.observables[1][name][chosen],
@@ -105,7 +105,7 @@ def _bins(
                 stream(seed, "bootstrap", name, condition, b),
                 settings["resamplings"],
                 HISTOGRAM_BINS,
-                {kind: distances[i] for kind, distances in floors.items()},
+                {kind: floor[i] for kind, floor in floors.items()},
             )
             # an observable that never varies in the bin has the width that it has over all
             width, overall = ref[first == b].std(), 0.0 if name in still else ref.std()
@@ -113,8 +113,8 @@ def _bins(
                 width = overall or 1.0
             for kind, scale in (("wasserstein", 1 / width), ("separation_power", 1.0)):
                 words = name.replace("_", " ")
-                found[kind].append(number(measured[kind], scale, name=kind, label=words))
-        yield f"{low:.3g} to {high:.3g} {unit}".strip(), found
+                distances[kind].append(number(measured[kind], scale, name=kind, label=words))
+        yield f"{low:.3g} to {high:.3g} {unit}".strip(), distances
 
 
 @remembered
@@ -123,11 +123,11 @@ def _floors(columns: Sequence[Array], parts: Sequence[tuple[Rows, Rows]]) -> dic
 
     ``columns`` are those of the reference, ``(n,)`` each, ``parts`` rows of its halves in one bin.
     """
-    found = [
+    floors = [
         floor_distances([(column[x], column[y]) for x, y in parts], HISTOGRAM_BINS)
         for column in columns
     ]
-    return {name: np.stack([f[name] for f in found]) for name in found[0]}
+    return {name: np.stack([f[name] for f in floors]) for name in floors[0]}
 
 
 def _numbers(conditions: Mapping[str, Mapping[str, Distances]]) -> Iterator[Number]:

@@ -41,8 +41,8 @@ def correlations(pair: Pair, settings: Settings) -> Sequence[Measured]:
     """Compare the correlation matrices of all observables."""
     table = observable_table(pair.geometry)
     reference, generated = (
-        dense_ranks(np.stack([found[o.name][: 2 * MOST] for o in table], 1))
-        for found in pair.observables
+        dense_ranks(np.stack([sample[o.name][: 2 * MOST] for o in table], 1))
+        for sample in pair.observables
     )
     first, second = (None if g is None else g[: 2 * MOST] for g in pair.groups)
     groups = first, second

@@ -44,8 +44,8 @@ def features(pair: Pair, settings: Settings) -> Sequence[Measured]:
     """Measure them; they have no limits of their own, and are read beside their floors."""
     seed = settings["seed"]
     reference, generated = (
-        high_level_features(found, pair.geometry, e).astype(np.float64)
-        for found, e in zip(pair.observables, pair.energies)
+        high_level_features(sample, pair.geometry, e).astype(np.float64)
+        for sample, e in zip(pair.observables, pair.energies)
     )
     rows, halves = pair.halvings(HALVINGS, seed)
     n, samples = len(rows), (reference, generated[rows], halves, seed)

@@ -88,18 +88,18 @@ def observables(pair: Pair, settings: Settings) -> Sequence[Measured]:
     rows, halves = pair.halvings(settings["halvings"], seed)
     table = observable_table(pair.geometry)
     still = constant(pair.observables[0], pair.geometry)
-    distances, tests, drawn = {}, {}, []
+    distances, tests, histograms = {}, {}, []
     for o in table:
-        reference, generated = (found[o.name] for found in pair.observables)
+        reference, generated = (sample[o.name] for sample in pair.observables)
         parts = [(reference[a], reference[b]) for a, b in halves]
-        first, sample = parts[0][0], generated[rows]
+        first, chosen = parts[0][0], generated[rows]
         rng = stream(seed, "bootstrap", o.name)
-        measured = measure(sample, parts, rng, settings["resamplings"], floors=_floors(parts))
+        measured = measure(chosen, parts, rng, settings["resamplings"], floors=_floors(parts))
         edges = quantile_edges(first)
-        tests[o.name] = chi_squared(histogram(sample, edges), histogram(first, edges))
+        tests[o.name] = chi_squared(histogram(chosen, edges), histogram(first, edges))
         distances[o.name] = measured
         if not settings.get("beside"):
-            drawn.append(_histogram(o, reference, generated, measured["separation_power"]))
+            histograms.append(_histogram(o, reference, generated, measured["separation_power"]))
     says = {
         "separation_power": {o.name: _in_words(o, pair) for o in table},
         "chi_squared": {name: f"p = {t.p_value:.2g}" for name, t in tests.items()},
@@ -118,12 +118,12 @@ def observables(pair: Pair, settings: Settings) -> Sequence[Measured]:
     numbers["chi_squared"] = replace(
         numbers["chi_squared"], says=f"{numbers['chi_squared'].says} {told}"
     )
-    return [*drawn, *numbers.values()]
+    return [*histograms, *numbers.values()]
 
 
 def _in_words(o: Observable, pair: Pair) -> str:
     """Return mean and width of an observable in both samples."""
-    samples = zip(("reference", "emulator"), (found[o.name] for found in pair.observables))
+    samples = zip(("reference", "emulator"), (sample[o.name] for sample in pair.observables))
     return ", ".join(f"{name} {written(x.mean(), o.unit, x.std())}" for name, x in samples)
 
 
@@ -144,9 +144,9 @@ def _number(
             groups.append(number(m, 1 / widths[name], says=says.get(name, ""), **facts))
         else:
             groups.append(Number(value=math.nan, n=m.n, says="never varies", **facts))
-    known = [g for g in groups if math.isfinite(g.value)]
+    varying = [g for g in groups if math.isfinite(g.value)]
     means: dict[str, Any] = {
-        k: float(np.mean([getattr(g, k) for g in known]))
+        k: float(np.mean([getattr(g, k) for g in varying]))
         for k in ("value", "error", "floor", "floor_error")
     }
     words, meaning = DISTANCES[kind]
@@ -157,10 +157,10 @@ def _number(
     )  # fmt: skip
 
 
-def _told_apart(found: Number, tests: Mapping[str, ChiSquared]) -> str:
+def _told_apart(chi: Number, tests: Mapping[str, ChiSquared]) -> str:
     """Say what chi-squared tells; it has no limit of its own, as it grows with n."""
     limit = CHANCE / len(tests)
-    told = [g for g, t in zip(found.groups, tests.values()) if t.p_value < limit]
+    told = [g for g, t in zip(chi.groups, tests.values()) if t.p_value < limit]
     if not told:
         return f"It tells none of the {len(tests)} observables apart (p < {limit:.1g})."
     worst = max(told, key=lambda g: g.value)

@@ -57,7 +57,7 @@ def _profile(
 ) -> list[Measured]:
     """Compare energies ``(n, points)``, MeV, of generated and reference as shares of incident.
 
-    They are drawn, if this is the emulator, over ``areas (points,)``; ``facts`` are those of the curve.
+    They are drawn over ``areas (points,)``; ``facts`` are those of the curve.
     """
     incident = pair.energies[::-1]
     generated, reference = (
