@@ -15,7 +15,7 @@ import numpy.typing as npt
 from emulators.benchmarks.measured import Axis, Curve, Measured, Number, from_json, to_json
 from emulators.benchmarks.pair import Pair
 from emulators.observables.distances import Measurement
-from emulators.observables.resampling import Groups, compare, measure_difference
+from emulators.observables.resampling import Groups, Statistic, compare, measure_differences
 from emulators.random import stream
 
 __all__ = [
@@ -25,10 +25,12 @@ __all__ = [
     "chapter",
     "chapters_of",
     "curve",
+    "differences",
     "judged_curve",
     "number",
     "percent",
     "results_of",
+    "too_few",
 ]
 
 
@@ -110,6 +112,12 @@ def number(measurement: Measurement, scale: float = 1.0, **facts: Any) -> Number
     return Number(**scaled, n=measurement.n, **facts)
 
 
+def too_few(n: int, needed: str, **facts: Any) -> Number:
+    """Return a number that n samples are too few for; ``needed`` says how many would do."""
+    says = f"too few samples: n = {n:,}, but {needed} are needed"
+    return Number(value=math.nan, n=n, says=says, **facts)
+
+
 def percent(
     statistic: Callable[[Array, Array], float],
     generated: Array,
@@ -137,8 +145,25 @@ def percent(
     facts
         Of the number: ``name``, ``label``, ``limit`` in per cent ...
     """
+    (measured,) = differences(
+        lambda a, b: np.array([statistic(a, b)]), generated, reference, pair, settings, key, groups
+    )
+    facts = {"unit": "%", "noise": "in squares", "simulations": pair.independent, **facts}
+    return number(measured, 100.0 if facts["unit"] == "%" else 1.0, **facts)
+
+
+def differences(
+    statistic: Callable[[Array, Array], Array],
+    generated: Array,
+    reference: Array,
+    pair: Pair,
+    settings: Settings,
+    key: str,
+    groups: tuple[Groups, Groups] | None = None,
+) -> list[Measurement]:
+    """Measure several differences of two samples of rows at once; parameters as `percent`."""
     groups = pair.groups if groups is None else groups
-    measured = measure_difference(
+    return measure_differences(
         statistic,
         generated,
         reference,
@@ -147,8 +172,6 @@ def percent(
         paired=pair.paired and all(g is None for g in groups) and len(generated) == len(reference),
         halvings=settings["halvings"],
     )
-    facts = {"unit": "%", "noise": "in squares", "simulations": pair.independent, **facts}
-    return number(measured, 100.0 if facts["unit"] == "%" else 1.0, **facts)
 
 
 def curve(
@@ -159,23 +182,27 @@ def curve(
     key: str,
     groups: tuple[Groups, Groups] | None = None,
     /,
+    statistic: Statistic | None = None,
     **facts: Any,
 ) -> Curve:
     """Return the means of rows ``(n, points)`` of both samples as a curve, compared by ratio.
 
     The parameters are those of `percent`, ``facts`` those of the curve.  With ``difference`` the
-    deviation is ``generated - reference`` over the largest size of the reference.
+    deviation is ``generated - reference`` over the largest size of the reference.  A ``statistic``
+    of rows is taken in place of their mean.
     """
     # ratios of numbers moved far from 0 have the errors and floors of differences
     away = 0.0
     if facts.get("difference"):
-        largest = float(np.abs(reference.mean(0)).max()) or 1.0
+        largest = float(np.nanmax(np.abs((statistic or _mean)(reference)))) or 1.0
         away = 1e6 * largest
+    if statistic is None:
         generated, reference = generated + away, reference + away
     ratio = compare(
         generated,
         reference,
         stream(settings["seed"], "chapter", key, "points"),
+        statistic=statistic and (lambda rows: statistic(rows) + away),
         groups=pair.groups if groups is None else groups,
         resamplings=settings["resamplings"],
         halvings=settings["halvings"],
@@ -194,6 +221,10 @@ def curve(
     return Curve(**measured | facts)
 
 
+def _mean(rows: npt.NDArray[Any]) -> Array:
+    return np.asarray(rows.mean(0))
+
+
 def judged_curve(
     rows: tuple[Array, Array],
     pair: Pair,
@@ -202,6 +233,7 @@ def judged_curve(
     ranges: Sequence[tuple[str, str, Any, float]],
     groups: tuple[Groups, Groups] | None = None,
     number_facts: Mapping[str, Any] | None = None,
+    statistic: Statistic | None = None,
     **facts: Any,
 ) -> list[Measured]:
     """Return a curve, and for each range of its points how far both samples are apart there.
@@ -220,14 +252,19 @@ def judged_curve(
         Of each: name and label of the number, which points, and the limit in per cent.
     number_facts
         Of every number.
+    statistic
+        Of rows, ``(n, columns)`` to ``(points,)``, in place of their mean.
     facts
         Of the curve; ``reference`` and ``generated`` are the means that are shown, where these are
         not those of the rows.  ``judged`` says which points can be.
     """
-    good = np.full(rows[0].shape[1], np.nan)
+    means = statistic or _mean
+    good = np.full(len(means(rows[1])), np.nan)
     for _, _, inside, limit in ranges:
         good[inside] = limit / 100
-    shape = curve(*rows, pair, settings, key, groups, **{"good": good, **facts})
+    shape = curve(
+        *rows, pair, settings, key, groups, statistic=statistic, **{"good": good, **facts}
+    )
     measured: list[Measured] = [shape]
     for name, label, inside, limit in ranges:
         kept = shape.kept & inside
@@ -238,14 +275,14 @@ def judged_curve(
 
         def deviation(a: Array, b: Array, kept: npt.NDArray[np.bool_] = kept) -> float:
             """Mean size of the deviations; points that are empty in a half are left out."""
-            first, second = a[:, kept].mean(0), b[:, kept].mean(0)
-            if shape.difference:
-                return float(np.abs(first - second).mean() / np.abs(shape.reference).max())
-            ratio = np.divide(first, second, out=np.ones_like(first), where=second != 0)
-            return float(np.abs(ratio - 1).mean())
+            first, second = means(a)[kept], means(b)[kept]
+            scale = _scale(shape, second)
+            counted = np.isfinite(first - second) & (scale != 0)
+            off = np.divide(first - second, scale, out=np.zeros_like(first), where=counted)
+            return float(np.abs(off).mean())
 
         whole = percent(deviation, *rows, pair, settings, f"{key} {name}", groups, **common)
-        signed = _signed_mean(rows, shape, kept, pair, settings, f"{key} {name}", groups)
+        signed = _signed_mean(rows, shape, kept, pair, settings, f"{key} {name}", groups, statistic)
         points = _points(shape, kept, pair)
         measured.append(replace(whole, groups=(signed, *points), listed=False))
     return measured
@@ -262,18 +299,31 @@ def _signed_mean(
     settings: Settings,
     key: str,
     groups: tuple[Groups, Groups] | None,
+    statistic: Statistic | None,
 ) -> Number:
     """Return the mean deviation of points, which are correlated: one number of all samples."""
-    if shape.difference:
-        scale, shift = np.full(kept.sum(), np.abs(shape.reference).max()), 1e6
-    else:
-        scale, shift = rows[1][:, kept].mean(0), 0.0
-    generated, reference = ((r[:, kept] / scale).mean(1, keepdims=True) + shift for r in rows)
+    scale = _scale(shape, (statistic or _mean)(rows[1])[kept])
+    shift = 1e6 if shape.difference else 0.0
+
+    def average(values: npt.NDArray[Any]) -> Array:
+        """Mean over points, ``(..., points)`` to ``(..., 1)``."""
+        return np.asarray((values[..., kept] / scale).mean(-1, keepdims=True) + shift)
+
+    if statistic is None:
+        rows = average(rows[0]), average(rows[1])
     mean = curve(
-        generated, reference, pair, settings, f"{key} mean", groups,
+        *rows, pair, settings, f"{key} mean", groups,
+        statistic=statistic and (lambda values: average(statistic(values))),
         name="", label="", caption="", x=np.zeros(1), axis=Axis(""),
     )  # fmt: skip
     return _deviation_number(mean, 0, "mean", "their mean with its sign", pair, shift or 1.0)
+
+
+def _scale(shape: Curve, reference: Array) -> Array:
+    """Return what deviations of a curve are in units of: the reference, or its largest size."""
+    if shape.difference:
+        return np.full_like(reference, np.nanmax(np.abs(shape.reference)))
+    return reference
 
 
 def _points(shape: Curve, kept: npt.NDArray[np.bool_], pair: Pair) -> Iterator[Number]:

@@ -14,6 +14,7 @@ from emulators.benchmarks.drawing import (
     BLUE,
     COLOURS,
     GREY,
+    INK,
     MARKERS,
     STYLE,
     band,
@@ -205,7 +206,8 @@ def _across(top: "Axes", below: "Axes", axis: Axis, x: Array, names: tuple[str, 
     else:
         margin = 0.03 * (x[-1] - x[0]) or 1.0
         below.set_xlim(x[0] - margin, x[-1] + margin)
-        below.xaxis.set_major_locator(MaxNLocator(5))
+        whole = len(x) > 1 and np.allclose(x % 1, 0.5)  # edges of bins that hold a count each
+        below.xaxis.set_major_locator(MaxNLocator(5, integer=bool(whole)))
     below.set_xlabel(str(Axis(symbol(axis.label), _powers(axis.unit))))
 
 
@@ -260,7 +262,7 @@ def _matrix(m: Matrix) -> "Figure":
     for i, (panel, values, title, (low, high)) in enumerate(
         zip(axes, m.panels, m.titles, m.limits)
     ):
-        colours = "RdBu_r" if low == -high else ("viridis", "YlOrRd", "YlGnBu")[i if m.log else 0]
+        colours = "RdBu_r" if low == -high else ("YlOrRd", "YlGnBu")[i % 2] if m.log else "viridis"
         scale: Any = {"norm": LogNorm(low, high)} if m.log else {"vmin": low, "vmax": high}
         panel.set_facecolor(EMPTY)
         if edges is None:
@@ -270,6 +272,8 @@ def _matrix(m: Matrix) -> "Figure":
             )  # fmt: skip
             panel.tick_params(length=0)
             _named(panel, m, i)
+            if not i and len(m.marked):
+                panel.plot(*np.nonzero(m.marked)[::-1], "o", ms=2.5, color=INK)
         else:
             assert m.axis is not None
             shown = panel.pcolormesh(edges, edges, values, cmap=colours, rasterized=True, **scale)

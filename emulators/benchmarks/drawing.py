@@ -144,9 +144,9 @@ def decades(axis: Any) -> None:
 
 
 def symbol(name: str) -> str:
-    """Return how a condition is written on plots."""
+    """Return how a condition is written on plots; what is mathtext stays so."""
     symbols = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z"}
-    return symbols.get(name, name.replace("_", " "))
+    return symbols.get(name, name if "$" in name else name.replace("_", " "))
 
 
 def svg(figure: "Figure") -> str:

@@ -272,6 +272,8 @@ class Matrix:
         The axis of both instead of names, and where rows and columns lie on it.
     bars
         What the colours of each panel are.
+    marked
+        Which entries have a dot in the first panel, ``(rows, columns)``; empty: none.
     """
 
     name: str
@@ -286,6 +288,7 @@ class Matrix:
     at: Array = field(default_factory=lambda: np.zeros(0))
     bars: tuple[str, ...] = ()
     log: bool = False
+    marked: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), bool))
 
 
 @dataclass(frozen=True)

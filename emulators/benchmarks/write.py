@@ -103,7 +103,9 @@ def _tables(result: Result) -> Iterator[Part]:
     """Return the tables of a chapter: figures, their groups, other samples, points of curves."""
     numbers = list(result.numbers.values())
     if numbers:
-        yield result.title, *_filled(*number_rows(numbers)), ""
+        said = [n for n in numbers if n.says and math.isfinite(n.value) and not is_judged(n)]
+        note = "\n".join(f"{n.label[:1].upper()}{n.label[1:]}: {n.says}" for n in said)
+        yield result.title, *_filled(*number_rows(numbers)), note
     yield from _group_tables(result.title, numbers)
     if many := [n for n in numbers if len(n.beside) > COLUMNS]:
         yield _systems(result.title, many)
@@ -130,7 +132,8 @@ def _group_tables(title: str, numbers: Sequence[Number]) -> Iterator[Part]:
             for n in members:
                 g = n.groups[i]
                 row += [_value(g), "" if g.floor is None else written(g.floor, g.unit)]
-            rows.append([*row, members[0].groups[i].says if len(members) == 1 else ""])
+            said = (g.says for g in (n.groups[i] for n in members) if math.isfinite(g.value))
+            rows.append([*row, "; ".join(filter(None, said))])
         headings = ["of", *(h for n in members for h in (n.label, "floor")), ""]
         headings, rows = _filled(headings, rows)
         yield f"{title}: {members[0].label}, one by one", headings, rows, ""
@@ -241,7 +244,7 @@ def markdown(record: Mapping[str, Any]) -> str:
         parts.append(("Leading figures", *number_rows(few), WORDS))
     for result in results:
         own = [p for p in _tables(result) if not p[0].endswith("point by point")]
-        parts += [(title, heads, rows, result.says if not i else note)
+        parts += [(title, heads, rows, f"{result.says}\n{note}".strip() if not i else note)
                   for i, (title, heads, rows, note) in enumerate(own)]  # fmt: skip
     parts.append(("What was compared", ("what", "value"), facts(record), ""))
     for title, headings, rows, note in parts:

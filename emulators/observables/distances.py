@@ -15,6 +15,7 @@ __all__ = [
     "ChiSquared",
     "Measurement",
     "chi_squared",
+    "even_edges",
     "floor_distances",
     "histogram",
     "kolmogorov_smirnov",
@@ -55,6 +56,24 @@ def quantile_edges(reference: npt.ArrayLike, bins: int = 50) -> Array:
         return np.append(edges, above)
     edges[-1] = above
     return edges
+
+
+def even_edges(values: npt.ArrayLike, bins: int = 40, log: bool = False) -> Array:
+    """Return edges of about ``bins`` equally wide bins, for a plot.
+
+    They leave out a thousandth of the values at each end.  Of counts, or fractions of cells, each
+    holds equally many of the possible values.  With ``log`` they are equal in the logarithm, of
+    the values above zero, of which there must be one.
+    """
+    x = np.asarray(values, np.float64)
+    x = x[x > 0] if log else x
+    low, high = np.quantile(x, [0.001, 0.999])
+    distinct = np.unique(x[(x >= low) & (x <= high)])
+    step = np.diff(distinct).min() if len(distinct) > 1 else 1.0
+    if len(distinct) < min(400, len(x) // 4) and (high - low) / step < 4000:
+        width = step * max(1, round((high - low) / step / bins))
+        return np.arange(low - step / 2, high + width, width)
+    return np.geomspace(low, high, bins + 1) if log else np.linspace(low, high, bins + 1)
 
 
 def histogram(values: npt.ArrayLike, edges: Array) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Frechet distance in features that a fixed network learned from the reference alone.
+"""A fixed network that learns features of showers from the reference alone.
 
 The network, the critic, predicts the conditions and all observables of a shower from its cells; the
 features are its last hidden layer.  They combine cells of all layers in ways that no list of
@@ -8,8 +8,7 @@ is measured.
 
 References
 ----------
-Distances in learned features: Heusel et al., arXiv:1706.08500; extrapolated in the number of
-samples: Chong and Forsyth, arXiv:1911.07023, and Kansal et al., arXiv:2211.10295.
+Distances in learned features: Heusel et al., arXiv:1706.08500.
 """
 
 import hashlib
@@ -25,15 +24,12 @@ from torch import Tensor, nn
 
 from emulators.benchmarks.cache import remembered
 from emulators.benchmarks.classifier import view
-from emulators.benchmarks.measured_features import HALF_SAMPLES, HALVINGS, fpd_of, whole_fpd_of
-from emulators.benchmarks.pair import Pair
 from emulators.data.dataset import Dataset
 from emulators.data.spec import Samples, SampleSpec, ShowerGeometry
-from emulators.observables.features import FEWEST_OF_FPD, half_sample_errors
 from emulators.observables.showers import Array
 from emulators.random import stream
 
-__all__ = ["FEATURES", "Critic", "measure_critic", "train_critic"]
+__all__ = ["CLIP", "FEATURES", "Critic", "train_critic"]
 
 FEATURES = 32
 HIDDEN = 64
@@ -80,6 +76,15 @@ class Critic:
     rows: int
     explained: float
     sha256: str
+
+    @property
+    def words(self) -> str:
+        """What it is, in a sentence."""
+        return (
+            f"The critic has {self.inputs.shape[1]} inputs and layers of {HIDDEN} and {FEATURES}; "
+            f"it was trained on {self.rows:,} showers of the reference file for {EPOCHS} epochs to "
+            f"predict conditions and observables; sha256 of its weights {self.sha256}."
+        )
 
     def features(self, values: npt.NDArray[np.float32]) -> Array:
         """Return the features of showers ``(n, cells)``, MeV: ``(n, FEATURES)``, -1 to 1.
@@ -228,55 +233,3 @@ def _hash(layers: nn.Sequential) -> str:
     for weights in layers.state_dict().values():
         digest.update((weights.numpy().round(4) + 0.0).astype("<f4").tobytes())
     return digest.hexdigest()
-
-
-def measure_critic(pair: Pair, seed: int) -> dict[str, Any]:
-    """Measure the Frechet distance of generated and reference showers in the critic's features.
-
-    Value and floor are between samples of half the reference's size and extrapolated in it, both
-    as FPD's (`emulators.observables.features.fpd`).  That divides features by the largest of the
-    reference, which is 1 where any shower reaches `CLIP` widths.
-
-    Parameters
-    ----------
-    pair
-        The showers.
-    seed
-        Of halvings and half samples; the critic has its own.
-
-    Returns
-    -------
-    The record's entry ``critic``: what the critic is, and ``frechet_distance`` with ``value``,
-    ``error`` (standard deviation over random halves of both samples), ``floor``, ``floor_error``
-    and ``n``, in squared widths of a feature and averaged over the features: 0.01 is what a shift
-    of every feature by a tenth of its width gives.  ``too_small`` is None, or says why this n is;
-    then there is no critic, and all else is None.
-    """
-    rows, halves = pair.halvings(HALVINGS, seed)
-    n, needed = len(rows), FEWEST_OF_FPD * FEATURES
-    measured: dict[str, Any] = dict.fromkeys(("value", "error", "floor", "floor_error"))
-    measured |= {"n": n, "too_small": f"{n:,}, but {needed:,} are needed" if n < needed else None}
-    if n < needed:
-        return {"network": None, "sha256": None, "features": FEATURES, "frechet_distance": measured}
-    critic = train_critic(Dataset(pair.files["reference"]["path"]))
-    ref, gen = (critic.features(s.values) for s in (pair.reference, pair.generated))
-    first, gen = ref[halves[0][0]], gen[rows]
-    sizes = min(10_000, n // 5), min(50_000, n)  # of resamplings, as FPD's
-    unit = CLIP**2 / FEATURES
-    found = fpd_of(first, gen, *sizes)
-    spread = half_sample_errors(whole_fpd_of, first, gen, HALF_SAMPLES, seed, "half samples")
-    floors = [unit * fpd_of(ref[a], ref[b], *sizes)["fpd"] for a, b in halves]
-    measured |= {
-        "value": unit * found["fpd"],
-        "error": unit * float(np.hypot(spread["fpd"], found["recipe_error"])),
-        "floor": float(np.mean(floors)),
-        "floor_error": float(np.std(floors, ddof=1)),
-    }
-    return {
-        "network": f"{critic.inputs.shape[1]} inputs, layers of {HIDDEN} and {FEATURES}, trained "
-        f"on {critic.rows:,} showers of the reference file for {EPOCHS} epochs to predict "
-        f"conditions and observables ({100 * critic.explained:.0f} % of their variance)",
-        "sha256": critic.sha256,
-        "features": FEATURES,
-        "frechet_distance": measured,
-    }
