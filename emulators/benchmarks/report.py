@@ -5,6 +5,7 @@ from it, and so are the figures of a paper.
 """
 
 import logging
+import math
 import shlex
 import sys
 import tempfile
@@ -226,7 +227,7 @@ def joined(results: Sequence[Result], name: str, others: Sequence[Result]) -> li
 
     def beside(chapter: str, thing: Measured) -> Measured:
         other = known.get(f"{chapter}/{thing.name}")
-        if not isinstance(thing, Number) or other is None:
+        if not isinstance(thing, Number) or other is None or not math.isfinite(other.value):
             return thing
         return replace(thing, beside=(*thing.beside, (name, other.value, other.error)))
 
