@@ -101,8 +101,8 @@ def channel_view(channel: Channel) -> View:
         np.concatenate([logs[i], *(o[i] for o in others)], 1).astype(np.float32) for i in range(2)
     ]
     numbers = [pair.simulations[k] for k in ("generated", "reference")]
-    drawn = stream(seed, "halves", channel.name).permutation(np.unique(numbers[1]))
-    first = np.isin(numbers[1], drawn[: len(drawn) // 2])
+    simulations = stream(seed, "halves", channel.name).permutation(np.unique(numbers[1]))
+    first = np.isin(numbers[1], simulations[: len(simulations) // 2])
     order = [
         stream(seed, "rows", int(pair.paired) or i).permutation(len(r)) for i, r in enumerate(rows)
     ]

@@ -341,6 +341,7 @@ def test_without_training_showers_copies_of_them_cannot_be_told(parts, showers):
 
 def test_it_is_said_from_what_size_a_fault_would_be_named(parts, showers):
     _, numbers = named(*parts[:2], showers[1])
+    assert numbers["missing showers"].says.startswith("A region wholly missing would be named from")
     scale = numbers["energy scale"]
     assert float(scale.says.split("from ")[1].split(" %")[0]) == pytest.approx(0.25, rel=0.3)
     for group in scale.groups:
@@ -361,6 +362,7 @@ def test_many_parts_of_a_fault_are_told_the_whole_first(parts, showers):
     width = poor["lateral width"]
     assert sum(g.status == "poor" for g in width.groups) > 3
     assert "more in the table. It may follow from" in width.says
+    assert "The worst of" not in judge(width).text  # its clearest part is its value
 
 
 def test_training_showers_are_not_among_the_reference(write_showers, tmp_path):

@@ -179,7 +179,10 @@ def _number(fault: str, parts: Sequence[Finding], named: Sequence[str]) -> Numbe
         follows = f" It may follow from {listed}." if causes else ""
         says = f"{told[0][:1].upper()}{'; '.join(told[:TOLD])[1:]}{more}.{follows}"
     else:
-        says = f"It would be named from {100 * min(reach):.2g} %." if reach else order[0].text
+        subject = "A region wholly missing" if fault == "missing showers" else "It"
+        says = (
+            f"{subject} would be named from {100 * min(reach):.2g} %." if reach else order[0].text
+        )
     return replace(
         _part(order[0]),
         name=fault,

@@ -99,10 +99,10 @@ def showers_worth(
         # open ends, or the chance of what lies beyond the reference would count; not of a constant
         edges = edges if len(edges) == 2 else edges[1:-1]
         counts = [histogram(s[name], edges) for s in (generated, reference)]
-        drawn = [rng.multinomial(c.sum(), c / c.sum(), size=resamplings) for c in counts]
+        resampled = [rng.multinomial(c.sum(), c / c.sum(), size=resamplings) for c in counts]
         laws.append(((counts[1] > 0).sum() - 1) / 4)
         excess.append(separation_power(*counts) - laws[-1] * (1 / n + 1 / m))
-        errors.append(separation_power(*drawn).std())
+        errors.append(separation_power(*resampled).std())
     # errors as if all observables were correlated
     return _solved(laws, excess, errors, min(n, m), "showers")
 
