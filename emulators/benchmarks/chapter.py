@@ -26,8 +26,10 @@ __all__ = [
     "chapters_of",
     "curve",
     "judged_curve",
+    "mean_deviation",
     "number",
     "percent",
+    "points",
     "results_of",
 ]
 
@@ -245,16 +247,18 @@ def judged_curve(
             return float(np.abs(ratio - 1).mean())
 
         whole = percent(deviation, *rows, pair, settings, f"{key} {name}", groups, **common)
-        signed = _signed_mean(rows, shape, kept, pair, settings, f"{key} {name}", groups)
-        points = _points(shape, kept, pair)
-        measured.append(replace(whole, groups=(signed, *points), listed=False))
+        signed = mean_deviation(
+            rows, shape, kept, pair, settings, f"{key} {name} mean", groups,
+            ("mean", "their mean with its sign"),
+        )  # fmt: skip
+        measured.append(replace(whole, groups=(signed, *points(shape, kept, pair)), listed=False))
     return measured
 
 
 NONE_JUDGED = "The reference itself is too uncertain at every point: too few samples."
 
 
-def _signed_mean(
+def mean_deviation(
     rows: tuple[Array, Array],
     shape: Curve,
     kept: npt.NDArray[np.bool_],
@@ -262,24 +266,38 @@ def _signed_mean(
     settings: Settings,
     key: str,
     groups: tuple[Groups, Groups] | None,
+    words: tuple[str, str],
 ) -> Number:
-    """Return the mean deviation of points, which are correlated: one number of all samples."""
+    """Return the mean deviation of points, which are correlated: one number of all samples.
+
+    Parameters
+    ----------
+    rows, pair, settings, key, groups
+        As `judged_curve` takes them.
+    shape, kept
+        The curve of the rows, and which of its points.
+    words
+        Name and label of the number.
+    """
     if shape.difference:
         scale, shift = np.full(kept.sum(), np.abs(shape.reference).max()), 1e6
     else:
         scale, shift = rows[1][:, kept].mean(0), 0.0
     generated, reference = ((r[:, kept] / scale).mean(1, keepdims=True) + shift for r in rows)
     mean = curve(
-        generated, reference, pair, settings, f"{key} mean", groups,
+        generated, reference, pair, settings, key, groups,
         name="", label="", caption="", x=np.zeros(1), axis=Axis(""),
     )  # fmt: skip
-    return _deviation_number(mean, 0, "mean", "their mean with its sign", pair, shift or 1.0)
+    return _deviation_number(mean, 0, *words, pair, shift or 1.0)
 
 
-def _points(shape: Curve, kept: npt.NDArray[np.bool_], pair: Pair) -> Iterator[Number]:
+def points(shape: Curve, kept: npt.NDArray[np.bool_], pair: Pair) -> Iterator[Number]:
+    """Yield the deviation of each of these points of a curve as a number."""
     for i in np.flatnonzero(kept):
         place = f"{shape.axis.label} = {shape.x[i]:.3g} {shape.axis.unit}".strip()
-        yield _deviation_number(shape, i, f"{i}", shape.names[i] if shape.names else place, pair)
+        yield _deviation_number(
+            shape, int(i), f"{i}", shape.names[i] if shape.names else place, pair
+        )
 
 
 def _deviation_number(

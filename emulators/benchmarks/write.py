@@ -316,7 +316,8 @@ def figures_of(result: Result) -> Iterator[tuple[str, list[Measured]]]:
 
 
 def _figure(things: Sequence[Measured]) -> str:
-    chosen = shown(things, DRAWN)
+    family = isinstance(things[0], Curve) and things[0].family  # many curves on few panels
+    chosen = things if family else shown(things, DRAWN)
     left = "" if len(chosen) == len(things) else f" {len(chosen)} of {len(things)} are drawn."
     assert not isinstance(things[0], Number)
     painted = draw(chosen)

@@ -4,7 +4,28 @@ from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
     samples,
     profiles,
     cells,
+    pictures,
     power,
+    conditions,
+    one_point,
+    bispectra,
+    minkowski,
+    copies,
+    similarity,
+    scores,
 )
 
-__all__ = ["cells", "power", "profiles", "samples"]
+__all__ = [
+    "bispectra",
+    "cells",
+    "conditions",
+    "copies",
+    "minkowski",
+    "one_point",
+    "pictures",
+    "power",
+    "profiles",
+    "samples",
+    "scores",
+    "similarity",
+]
