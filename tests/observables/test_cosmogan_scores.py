@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from emulators.benchmarks.field_report.cosmogan_scores import cosmogan_scores, frechet_distance
+from emulators.observables.cosmogan_scores import cosmogan_scores, frechet_distance
 from emulators.errors import InputError
 
 RNG = np.random.default_rng(9)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emulators.benchmarks.field_report.similarity import WEIGHTS, ms_ssim, ssim_diversity
+from emulators.observables.similarity import WEIGHTS, ms_ssim, ssim_diversity
 from emulators.errors import InputError
 
 RNG = np.random.default_rng(6)
