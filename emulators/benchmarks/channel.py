@@ -14,16 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.chapter import Settings
+from emulators.benchmarks.measured import Axis
 from emulators.benchmarks.pair import Pair, Rows
 from emulators.observables import fields
 from emulators.observables.bispectra import bispectra, equilateral, squeezed
 from emulators.observables.closest import large_scales
-from emulators.observables.conditions import Levelling
+from emulators.observables.conditions import KNOWN, Levelling
 from emulators.observables.minkowski import minkowski
-from emulators.observables.resampling import Groups
+from emulators.observables.resampling import Groups, standard_error
 from emulators.observables.spectra import Spectra, power_spectra, shell_edges, wavenumber_unit
+from emulators.random import stream
 
-__all__ = ["Array", "Channel", "channels"]
+__all__ = ["NAMES", "Array", "Channel", "channels"]
 
 Array = npt.NDArray[np.float64]
 Statistics = Mapping[str, Mapping[str, npt.NDArray[Any]]]  # of each sample, by name
@@ -123,7 +125,15 @@ class Channel:
         )
         return first, second
 
-    def mean(self, statistic: str) -> dict[str, Array]:
+    def known(self, statistic: str, settings: Settings) -> npt.NDArray[np.bool_]:
+        """Tell which points of a statistic are far enough from 0 in the reference to divide by."""
+        rng = stream(self.seed, "known", self.name, statistic)
+        reference = self.level(statistic)[1]
+        groups = self.groups(statistic)[1]
+        error = standard_error(reference, rng, groups, settings["resamplings"])
+        return np.asarray(np.abs(reference.mean(0)) > KNOWN * error)
+
+    def mean(self, statistic: str) -> dict[str, Any]:
         """Return the means of a statistic, by sample: what a curve shows."""
         return {name: rows.mean(0) for name, rows in zip(NAMES, self.raw(statistic))}
 
@@ -175,6 +185,16 @@ class Channel:
         edges = self.bins.one_point[1:-1] if len(self.bins.one_point) > 2 else self.bins.one_point
         chosen = np.unique(np.linspace(0, len(edges) - 1, 24).round().astype(int))
         return np.asarray(edges[chosen])
+
+    def axis(self, words: str, places: Array) -> tuple[Axis, Array]:
+        """Return the axis of values of the field, and where along it places are.
+
+        Counts and overdensities are drawn logarithmically, moved above 0.
+        """
+        shift = {"count": 1, "overdensity": 2}.get(self.unit, 0)
+        if shift and places[0] + shift > 0:
+            return Axis(f"{shift} + {words}", self.unit, log=True), places + shift
+        return Axis(words, self.unit, log=fields.logarithmic(places)), places
 
     def _levelling(self, positions: Mapping[str, Rows]) -> Levelling:
         generated, reference = (self.pair.conditions[k][positions[k]] for k in NAMES)

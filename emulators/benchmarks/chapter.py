@@ -27,8 +27,10 @@ __all__ = [
     "curve",
     "differences",
     "judged_curve",
+    "mean_deviation",
     "number",
     "percent",
+    "points",
     "results_of",
     "too_few",
 ]
@@ -282,16 +284,18 @@ def judged_curve(
             return float(np.abs(off).mean())
 
         whole = percent(deviation, *rows, pair, settings, f"{key} {name}", groups, **common)
-        signed = _signed_mean(rows, shape, kept, pair, settings, f"{key} {name}", groups, statistic)
-        points = _points(shape, kept, pair)
-        measured.append(replace(whole, groups=(signed, *points), listed=False))
+        signed = mean_deviation(
+            rows, shape, kept, pair, settings, f"{key} {name} mean", groups,
+            ("mean", "their mean with its sign"), statistic,
+        )  # fmt: skip
+        measured.append(replace(whole, groups=(signed, *points(shape, kept, pair)), listed=False))
     return measured
 
 
 NONE_JUDGED = "The reference itself is too uncertain at every point: too few samples."
 
 
-def _signed_mean(
+def mean_deviation(
     rows: tuple[Array, Array],
     shape: Curve,
     kept: npt.NDArray[np.bool_],
@@ -299,9 +303,20 @@ def _signed_mean(
     settings: Settings,
     key: str,
     groups: tuple[Groups, Groups] | None,
-    statistic: Statistic | None,
+    words: tuple[str, str],
+    statistic: Statistic | None = None,
 ) -> Number:
-    """Return the mean deviation of points, which are correlated: one number of all samples."""
+    """Return the mean deviation of points, which are correlated: one number of all samples.
+
+    Parameters
+    ----------
+    rows, pair, settings, key, groups, statistic
+        As `judged_curve` takes them.
+    shape, kept
+        The curve of the rows, and which of its points.
+    words
+        Name and label of the number.
+    """
     scale = _scale(shape, (statistic or _mean)(rows[1])[kept])
     shift = 1e6 if shape.difference else 0.0
 
@@ -312,11 +327,11 @@ def _signed_mean(
     if statistic is None:
         rows = average(rows[0]), average(rows[1])
     mean = curve(
-        *rows, pair, settings, f"{key} mean", groups,
+        *rows, pair, settings, key, groups,
         statistic=statistic and (lambda values: average(statistic(values))),
         name="", label="", caption="", x=np.zeros(1), axis=Axis(""),
     )  # fmt: skip
-    return _deviation_number(mean, 0, "mean", "their mean with its sign", pair, shift or 1.0)
+    return _deviation_number(mean, 0, *words, pair, shift or 1.0)
 
 
 def _scale(shape: Curve, reference: Array) -> Array:
@@ -326,7 +341,8 @@ def _scale(shape: Curve, reference: Array) -> Array:
     return reference
 
 
-def _points(shape: Curve, kept: npt.NDArray[np.bool_], pair: Pair) -> Iterator[Number]:
+def points(shape: Curve, kept: npt.NDArray[np.bool_], pair: Pair) -> Iterator[Number]:
+    """Yield the deviation of each of these points of a curve as a number."""
     for i in map(int, np.flatnonzero(kept)):
         place = f"{shape.axis.label} = {shape.x[i]:.3g} {shape.axis.unit}".strip()
         yield _deviation_number(shape, i, f"{i}", shape.names[i] if shape.names else place, pair)

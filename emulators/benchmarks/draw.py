@@ -129,7 +129,7 @@ def _curve(top: "Axes", below: "Axes | None", c: Curve) -> None:
         top.set_ylim(positive.min() / 2, positive.max() * 3)
     elif c.difference:
         top.axhline(0, color=BAND, lw=0.6)
-    top.set_ylabel(str(Axis(c.label, _powers(c.unit))))
+    top.set_ylabel(str(Axis(symbol(c.label), _powers(c.unit))))
     for place, words in c.marks:
         for axes in filter(None, (top, below)):
             axes.axvline(place, color=BAND, lw=0.8, ls=":")
@@ -174,10 +174,10 @@ def _family(axes: "Axes", _: "Axes | None", curves: Sequence[Curve]) -> None:
         x = c.x * (1 + shift) if c.axis.log else c.x + shift * np.ptp(c.x)
         axes.errorbar(
             x, 1 + c.deviation, c.error, fmt=f"{MARKERS[j % len(MARKERS)]}-", ms=3.5, lw=1,
-            color=COLOURS[j % len(COLOURS)], label=c.label,
+            color=COLOURS[j % len(COLOURS)], label=symbol(c.label),
         )  # fmt: skip
     axes.set_ylim(1 - reach, 1 + reach)
-    axes.set_ylabel(f"{curves[0].family}, emulator / reference")
+    axes.set_ylabel(f"{symbol(curves[0].family)}, emulator / reference")
     axes.legend(fontsize=8)
     _across(axes, axes, curves[0].axis, curves[0].x, ())
 

@@ -6,6 +6,7 @@ reference is always the grey fill, the emulator always the blue line.
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -143,10 +144,14 @@ def decades(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def symbol(name: str) -> str:
-    """Return how a condition is written on plots; what is mathtext stays so."""
-    symbols = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z"}
-    return symbols.get(name, name if "$" in name else name.replace("_", " "))
+SYMBOLS = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z", "_": " "}
+
+
+def symbol(words: str) -> str:
+    """Return words with conditions as they are written on plots; what is mathtext stays so."""
+    if "$" in words:
+        return words
+    return re.sub(r"\b(omega_m|sigma_8|redshift)\b|_", lambda match: SYMBOLS[match[0]], words)
 
 
 def svg(figure: "Figure") -> str:

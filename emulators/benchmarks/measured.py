@@ -330,14 +330,14 @@ KINDS: dict[str, type] = {c.__name__: c for c in (Number, Curve, Histogram, Matr
 
 
 def to_json(thing: Measured) -> dict[str, Any]:
-    """Return plain values: seven digits, four of colours, and null for what is not finite."""
+    """Return plain values: seven digits, null for what is not finite; of colours lines of four."""
     values = {
         f.name: getattr(thing, f.name)
         for f in dataclasses.fields(thing)
         if not _is_default(f, getattr(thing, f.name))
     }
     if isinstance(thing, Picture | Matrix):  # as exact as colours are
-        values["panels"] = _rounded(thing.panels)
+        values["panels"] = _lines(thing.panels)
     return {"kind": type(thing).__name__, **{k: plain(v) for k, v in values.items()}}
 
 
@@ -377,13 +377,11 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _rounded(panels: Any) -> Any:
+def _lines(panels: Any) -> Any:
+    """Write each row of a panel as one text of numbers: a record holds a million of them."""
     if isinstance(panels, tuple):
-        return tuple(map(_rounded, panels))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        digits = 3 - np.floor(np.log10(np.abs(panels)))
-        scale = 10.0 ** np.where(np.isfinite(digits), digits, 0)
-    return np.where(np.isfinite(panels), np.rint(panels * scale) / scale, np.nan)
+        return tuple(map(_lines, panels))
+    return [" ".join(f"{v:.4g}" for v in row) for row in panels]
 
 
 def _is_default(f: "dataclasses.Field[Any]", value: Any) -> bool:
@@ -411,6 +409,8 @@ def _typed(hint: str, value: Any) -> Any:
 def _arrays(value: Any, depth: int, kind: type) -> Any:
     if depth:
         return tuple(_arrays(v, depth - 1, kind) for v in value)
+    if value and isinstance(value[0], str):
+        value = [row.split() for row in value]
     return np.array(value, kind)
 
 

@@ -324,7 +324,8 @@ def figures_of(result: Result) -> Iterator[tuple[str, list[Drawn]]]:
 
 
 def _figure(things: Sequence[Drawn]) -> str:
-    chosen = shown(things, DRAWN)
+    family = isinstance(things[0], Curve) and things[0].family  # many curves on few panels
+    chosen = list(things) if family else shown(things, DRAWN)
     left = "" if len(chosen) == len(things) else f" {len(chosen)} of {len(things)} are drawn."
     painted = draw(chosen)
     source = png(painted) if isinstance(things[0], Picture | Matrix) else svg(painted)

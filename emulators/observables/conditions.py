@@ -118,46 +118,55 @@ def condition_groups(
 class Response:
     """Derivatives of the logarithm of a statistic with respect to each condition.
 
-    Arrays have shape ``(c, bins)``, in the inverse unit of the condition; deviations ``(c,)``.
+    Arrays have shape ``(c, bins)``, in the inverse unit of the condition, or ``(c,)``.
 
     Parameters
     ----------
     generated, generated_error, reference, reference_error
         Slopes of a linear regression on all conditions at once; their standard deviations over
         bootstrap resamplings of simulations.
+    through_zero
+        Whether the reference's slopes have both signs, of each condition: then they are compared by
+        differences in units of the largest, and not by ratios.
     floor
-        What ``|ratio - 1|`` is without any difference, at the n of the ratio: the mean difference
-        of the slopes of two halves of the reference, as a share of its slope, brought to that n.
+        Mean size of the deviation without any difference, at its n: that of the slopes of two
+        halves of the reference, brought to that n.
     judged
-        Whether the reference's slope is five errors from 0, so that it can be divided by.
-    deviation, deviation_error, deviation_floor
-        Mean of ``ratio - 1`` over the bins that are judged, its standard deviation over the same
-        resamplings, and its size without any difference; NaN where no bin is judged.
+        Which bins are compared: where by ratios, those whose slope is five errors from 0.
+    mean, mean_error, mean_floor
+        Of the deviations over the bins that are judged, positive for a response that is too strong;
+        its standard deviation over the same resamplings, and its size without any difference; NaN
+        where no bin is judged.
     """
 
     generated: Array
     generated_error: Array
     reference: Array
     reference_error: Array
+    through_zero: npt.NDArray[np.bool_]
     floor: Array
     judged: npt.NDArray[np.bool_]
-    deviation: Array
-    deviation_error: Array
-    deviation_floor: Array
+    mean: Array
+    mean_error: Array
+    mean_floor: Array
 
     @property
-    def ratio(self) -> Array:
-        """Slope of the generated over that of the reference."""
-        return self.generated / self.reference
+    def deviation(self) -> Array:
+        """Generated less reference, over the reference or its largest."""
+        return (self.generated - self.reference) / _units(self.reference, self.through_zero)
 
     @property
     def error(self) -> Array:
-        """Standard deviation of the ratio."""
-        own = (
-            self.generated_error / self.reference,
-            self.reference_error * self.ratio / self.reference,
-        )
-        return np.hypot(*own)
+        """Standard deviation of the deviation."""
+        ratio = np.where(self.through_zero[:, None], 1, 1 + self.deviation)
+        size = np.hypot(self.generated_error, self.reference_error * ratio)
+        return np.asarray(size / np.abs(_units(self.reference, self.through_zero)))
+
+
+def _units(slopes: Array, through_zero: npt.NDArray[np.bool_]) -> Array:
+    """Return what deviations of slopes ``(c, bins)`` are in units of."""
+    largest = np.abs(slopes).max(1, keepdims=True)
+    return np.where(through_zero[:, None], largest, slopes)
 
 
 def response(
@@ -195,21 +204,27 @@ def response(
     )
     halves = scale_n * (ref[0](first) - ref[0](~first))
     errors = [r.std(0) for r in resampled]
-    judged = np.abs(whole[1]) > KNOWN * errors[1]
-    # mean over bins of slopes over the reference's: one number a condition, as bins are correlated
-    weights = judged / whole[1] / np.where(judged.any(1), judged.sum(1), np.nan)[:, None]
-    ratios = (resampled[0] * weights).sum(2) / (resampled[1] * weights).sum(2)
+    known = np.abs(whole[1]) > KNOWN * errors[1]
+    through_zero = (known & (whole[1] > 0)).any(1) & (known & (whole[1] < 0)).any(1)
+    judged = known | through_zero[:, None]
+    units = _units(whole[1], through_zero)
+    # one number a condition, as bins are correlated; of a slope below zero more is lower
+    signs = np.where(through_zero[:, None], np.sign(whole[1]), 1)
+    weights = judged * signs / units / np.where(judged.any(1), judged.sum(1), np.nan)[:, None]
+    sums = [(r * weights).sum(2) for r in resampled]
+    spread = np.where(through_zero, (sums[0] - sums[1]).std(0), (sums[0] / sums[1]).std(0))
     unit = scale[:, None]
     return Response(
         generated=whole[0] / unit,
         generated_error=errors[0] / unit,
         reference=whole[1] / unit,
         reference_error=errors[1] / unit,
-        floor=np.abs(halves).mean(0) / np.abs(whole[1]),
+        through_zero=through_zero,
+        floor=np.abs(halves).mean(0) / np.abs(units),
         judged=judged,
-        deviation=(whole[0] * weights).sum(1) - 1,
-        deviation_error=ratios.std(0),
-        deviation_floor=np.abs((halves * weights).sum(2)).mean(0),
+        mean=((whole[0] - whole[1]) * weights).sum(1),
+        mean_error=spread,
+        mean_floor=np.abs((halves * weights).sum(2)).mean(0),
     )
 
 

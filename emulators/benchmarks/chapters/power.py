@@ -55,6 +55,7 @@ def _spectrum(channel: Channel, settings: Settings) -> list[Measured]:
         axis=Axis("k", channel.k_unit, log=True),
         unit=channel.unit_of(len(channel.cells)),
         log=True,
+        judged=channel.known("power", settings),
         marks=((channel.nyquist / 2, "Nyquist / 2"),),
         **channel.mean("power"),
     )

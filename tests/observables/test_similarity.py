@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from emulators.benchmarks.field_report.similarity import WEIGHTS, ms_ssim, ssim_diversity
 from emulators.errors import InputError
+from emulators.observables.similarity import WEIGHTS, ms_ssim, ssim_diversity
 
 RNG = np.random.default_rng(6)
 
