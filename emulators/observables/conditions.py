@@ -46,7 +46,7 @@ class Levelling:
         scaled = [(c[:, varies] - centre) / spread for c in (generated, reference)]
         c = int(varies.sum())
         terms = list(scaled)
-        if simulations >= 5 * (1 + c + c * (c + 1) // 2):
+        if simulations >= 10 * (1 + c + c * (c + 1) // 2):
             terms = [
                 np.concatenate([x, *(x[:, i:] * x[:, i : i + 1] for i in range(c))], 1)
                 for x in scaled

@@ -57,7 +57,7 @@ def test_bad_pairs_are_refused(law, reference, write_fields, tmp_path):
 
 
 def test_showers_against_fields_are_refused(reference, shower_file):
-    with pytest.raises(InputError, match="holds fields and .* showers"):
+    with pytest.raises(InputError, match=r"holds fields and .* showers"):
         load_pair(reference, shower_file, None, 0)
 
 

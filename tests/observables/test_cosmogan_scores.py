@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from emulators.observables.cosmogan_scores import cosmogan_scores, frechet_distance
 from emulators.errors import InputError
+from emulators.observables.cosmogan_scores import cosmogan_scores, frechet_distance
 
 RNG = np.random.default_rng(9)
 
