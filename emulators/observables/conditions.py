@@ -28,8 +28,9 @@ PARTS = 3  # else so many ranges of each condition
 class Levelling:
     """Takes the dependence on conditions, as the reference has it, out of rows of numbers.
 
-    A polynomial of second order in the conditions, of first order where there are fewer than five
-    simulations a term, and none where they do not vary.
+    A polynomial of second order in the conditions; of first order where there are fewer than ten
+    simulations a term, since it goes astray at conditions beyond those of few; and none where they
+    do not vary, or with fewer than three.
 
     Parameters
     ----------
