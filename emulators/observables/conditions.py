@@ -28,8 +28,9 @@ PARTS = 3  # else so many ranges of each condition
 class Levelling:
     """Takes the dependence on conditions, as the reference has it, out of rows of numbers.
 
-    A polynomial of second order in the conditions, of first order where there are fewer than five
-    simulations a term, and none where they do not vary.
+    A polynomial of second order in the conditions; of first order where there are fewer than ten
+    simulations a term, since it goes astray at conditions beyond those of few; and none where they
+    do not vary, or with fewer than three.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class Levelling:
         scaled = [(c[:, varies] - centre) / spread for c in (generated, reference)]
         c = int(varies.sum())
         terms = list(scaled)
-        if simulations >= 5 * (1 + c + c * (c + 1) // 2):
+        if simulations >= 10 * (1 + c + c * (c + 1) // 2):
             terms = [
                 np.concatenate([x, *(x[:, i:] * x[:, i : i + 1] for i in range(c))], 1)
                 for x in scaled

@@ -10,7 +10,7 @@ from scipy import ndimage
 from emulators.errors import InputError
 from emulators.observables.spectra import pieces
 
-__all__ = ["ms_ssim", "ssim_diversity"]
+__all__ = ["ms_ssim"]
 
 Array = npt.NDArray[np.float64]
 WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])  # of the scales, finest first
@@ -86,22 +86,3 @@ def _halved(values: Array) -> Array:
         even = len(values) // 2 * 2
         values = np.moveaxis((values[:even:2] + values[1:even:2]) / 2, 0, axis)
     return values
-
-
-def ssim_diversity(
-    fields: npt.NDArray[Any],
-    data_range: float,
-    periodic: Sequence[bool],
-    rng: np.random.Generator,
-    pairs: int = 100,
-) -> Array:
-    """Return `ms_ssim` of random pairs of different fields, ``(pairs,)``.
-
-    A mean above the reference's says that the fields repeat themselves.
-    """
-    n = len(fields)
-    if n < 2:
-        raise InputError(f"diversity of {n} field: it needs pairs")
-    first = rng.integers(0, n, pairs)
-    second = (first + rng.integers(1, n, pairs)) % n
-    return ms_ssim(fields[first], fields[second], data_range, periodic)

@@ -23,7 +23,7 @@ def _lognormal(rng, sigma, slope=1.0, d=2, side=16):
     return fields
 
 
-def _write(path, fields, conditions=None, simulation=None, *, unit="count", periodic=True, **grid):
+def _write(path, fields, conditions=None, simulation=None, *, of="count", periodic=True, **grid):
     """Write fields ``(n, *cells)``, or ``(n, channels, *cells)`` with the names of channels."""
     values = fields if "channels" in grid and len(grid["channels"]) > 1 else fields[:, None]
     d = values.ndim - 2
@@ -31,7 +31,7 @@ def _write(path, fields, conditions=None, simulation=None, *, unit="count", peri
         "field",
         "native",
         values.shape[1:],
-        unit,
+        of,
         tuple(Condition(n, "", 0.0, 2.0) for n in conditions or ()),
         grid=Grid(
             **{
@@ -48,7 +48,7 @@ def _write(path, fields, conditions=None, simulation=None, *, unit="count", peri
     if simulation is not None:
         columns = {"simulation": Column((), "", "number of the simulation", (), "i8")}
         beside = {"simulation": simulation}
-    with HDF5Writer(path, spec, len(values), beside=columns) as writer:
+    with HDF5Writer(path, spec, len(values), overwrite=True, beside=columns) as writer:
         asked = {k: np.asarray(v, np.float32) for k, v in (conditions or {}).items()}
         writer.append(Samples(values, asked), beside)
     return path

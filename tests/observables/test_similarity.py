@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emulators.errors import InputError
-from emulators.observables.similarity import WEIGHTS, ms_ssim, ssim_diversity
+from emulators.observables.similarity import WEIGHTS, ms_ssim
 
 RNG = np.random.default_rng(6)
 
@@ -51,23 +51,9 @@ def test_periodic_fields_are_alike_wherever_they_begin():
     assert abs(cut - whole) > 1e-4
 
 
-def test_diversity_sees_a_collapse():
-    fields = RNG.normal(size=(40, 32, 32)).astype(np.float32)
-    collapsed = fields[np.arange(40) % 3] + 0.1 * fields
-    found = ssim_diversity(fields, 6.0, (True, True), np.random.default_rng(0), 60)
-    assert found.shape == (60,)
-    assert found.max() < 0.5  # never a field with itself
-    other = ssim_diversity(collapsed, 6.0, (True, True), np.random.default_rng(0), 60)
-    assert other.mean() > found.mean() + 0.2
-    assert (ssim_diversity(fields[[0, 0]], 6.0, (True, True), np.random.default_rng(0)) == 1).all()
-
-
 def test_bad_input_is_refused():
     ones = np.ones((2, 16, 16))
-    rng = np.random.default_rng(0)
     with pytest.raises(InputError, match="11 cells"):
         ms_ssim(ones[:, :8], ones[:, :8], 1.0, (True, True))
     with pytest.raises(InputError, match="positive"):
         ms_ssim(ones, ones, 0.0, (True, True))
-    with pytest.raises(InputError, match="pairs"):
-        ssim_diversity(ones[:1], 1.0, (True, True), rng)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,13 @@ from emulators.random import stream
 
 GROUPS, RESPONSE = 5.0, 10.0  # per cent: of P(k) in a group, of its derivatives
 FEW = "fewer than two simulations"
-FACTS = {"unit": "%", "noise": "in squares", "purpose": "dependence on the conditions"}
-ADVICE = (
-    "The samples do not follow their conditions: do not infer parameters with them; train longer, "
-    "or on more values of the conditions."
-)
+FACTS: Any = {
+    "unit": "%",
+    "noise": "in squares",
+    "purpose": "dependence on the conditions",
+    "advice": "The samples do not follow their conditions: do not infer parameters with them; "
+    "train longer, or on more values of the conditions.",
+}
 
 
 @chapter(
@@ -113,8 +116,7 @@ def _groups(channel: Channel, settings: Settings, k: Array, join: Array) -> list
         simulations=min(len(np.unique(s)) for s in numbers),
         groups=tuple(groups),
         says=f"{FEW.capitalize()}, and not compared: {'; '.join(few)}." if few else "",
-        advice=ADVICE,
-        **FACTS,  # type: ignore[arg-type]
+        **FACTS,
     )
     return [*curves, whole]
 
@@ -152,8 +154,7 @@ def _responses(
             limit=RESPONSE,
             simulations=fewest,
             says=NONE_JUDGED,
-            advice=ADVICE,
-            **FACTS,  # type: ignore[arg-type]
+            **FACTS,
         )
         if slopes is None:
             needed = 3 * (1 + len(names))

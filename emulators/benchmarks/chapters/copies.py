@@ -22,8 +22,6 @@ IMAGES = {2: 400_000, 3: 150_000}  # pairs, counted with all their images
 READ = 256  # fields that were trained on, at once
 ADVICE = "Nothing else of this report says how good the emulator is: train on more, or for less."
 
-Sides = tuple[str, Rows]  # a file, and rows of it
-
 
 @chapter(
     "copies",
@@ -61,7 +59,7 @@ def _closest(channel: Channel) -> list[Measured]:
     simulations.
     """
     pair, seed, d = channel.pair, channel.seed, len(channel.cells)
-    symmetric = len({*channel.grid.lengths}) == len({*channel.cells}) == 1
+    symmetric = _symmetric(channel)
     images = 2**d * (math.factorial(d) if symmetric else 1)
     order = {k: stream(seed, "copies", k).permutation(len(rows)) for k, rows in pair.rows.items()}
     checked = min(CHECKED, *map(len, order.values()))
@@ -85,53 +83,49 @@ def _closest(channel: Channel) -> list[Measured]:
         differ = numbers[:checked, None] != numbers[:mates]
         return closest(large[name][:checked], large[name][:mates], differ, symmetric)
 
-    against = "training" if len(pair.trained) else "reference"
+    name, of = ("trained", "training") if len(pair.trained) else ("reference", "reference")
+    nearest = {
+        "generated": closest(large["generated"][:checked], known, None, symmetric),
+        "reference": closest(large["reference"][:checked], known, apart, symmetric),
+    }
+    partners = dict.fromkeys(row, ("reference", others))
+    mutual = {sample: each_other(sample) for sample in row}
+    mates_of = {sample: (sample, rows) for sample, rows in row.items()}
     return [
-        *_compared(
-            channel, "trained" if len(pair.trained) else "reference", f"{against} fields",
-            closest(large["generated"][:checked], known, None, symmetric),
-            closest(large["reference"][:checked], known, apart, symmetric),
-            {"generated": ("reference", others), "reference": ("reference", others)},
-            row, symmetric,
-        ),
-        *_compared(
-            channel, "each_other", "each other", each_other("generated"), each_other("reference"),
-            {name: (name, row[name]) for name in row}, row, symmetric,
-        ),
-    ]  # fmt: skip
+        *_compared(channel, name, f"{of} fields", nearest, partners, row),
+        *_compared(channel, "each_other", "each other", mutual, mates_of, row),
+    ]
 
 
 def _compared(
     channel: Channel,
     name: str,
     of: str,
-    generated: Closest,
-    reference: Closest,
-    partners: dict[str, Sides],
+    nearest: dict[str, Closest],
+    partners: dict[str, tuple[str, Rows]],
     row: dict[str, Rows],
-    symmetric: bool,
 ) -> list[Measured]:
-    """Return how alike the closest are, as a number, a histogram and r(k) of the closest pair."""
-    floor = reference.correlations[np.isfinite(reference.correlations)]
-    sides = {"generated": generated, "reference": reference}
+    """Return how alike the closest are, as a number, a histogram and r(k) of the closest pair.
+
+    ``partners`` are a file and its rows, ``row`` the rows whose partners were sought.
+    """
+    generated, floor = (
+        nearest[sample].correlations[np.isfinite(nearest[sample].correlations)]
+        for sample in ("generated", "reference")
+    )
     k, r = np.zeros(0), {}
-    for sample, found in sides.items():
+    for sample, found in nearest.items():
         i = int(found.correlations.argmax())
         source, rows = partners[sample]
-        k, r[sample] = _correlation(
-            channel,
-            (sample, int(row[sample][i])),
-            (source, int(rows[found.partners[i]])),
-            symmetric,
-        )
+        closest_pair = (sample, int(row[sample][i])), (source, int(rows[found.partners[i]]))
+        k, r[sample] = _correlation(channel, *closest_pair)
     if not len(floor):
         r["reference"] = np.full(len(k), np.nan)
-    both = np.concatenate([generated.correlations, floor])
-    edges = np.linspace(min(0.0, both.min()), max(1.0, both.max()), 51)
+    ends = [*generated, *floor, 0.0, 1.0]
+    edges = np.linspace(min(ends), max(ends), 51)
     nothing = np.full(len(k), np.nan)
-    n = len(generated.correlations)
     return [
-        _number(channel, name, of, generated.correlations, floor),
+        _number(channel, name, of, generated, floor),
         Histogram(
             name=channel.key(f"correlations_{name}"),
             label=f"correlation with {of}",
@@ -140,7 +134,7 @@ def _compared(
             edges=edges,
             axis=Axis(f"correlation with the closest, {of}"),
             reference=np.histogram(floor, edges)[0].astype(np.float64),
-            generated=np.histogram(generated.correlations, edges)[0].astype(np.float64),
+            generated=np.histogram(generated, edges)[0].astype(np.float64),
         ),
         Curve(
             name=channel.key(f"closest_{name}"),
@@ -157,7 +151,7 @@ def _compared(
             deviation=nothing,
             error=nothing,
             floor=nothing,
-            n=(n, len(floor)),
+            n=(len(generated), len(floor)),
         ),
     ]
 
@@ -191,6 +185,11 @@ def _number(channel: Channel, name: str, of: str, correlations: Array, floor: Ar
     return replace(number, floor=largest, floor_error=spread, status=status, says=says)
 
 
+def _symmetric(channel: Channel) -> bool:
+    """Tell whether all sides of the grid are alike, so that its axes may be exchanged."""
+    return len({*channel.grid.lengths}) == len({*channel.cells}) == 1
+
+
 def _large_scales(channel: Channel, rows: Rows) -> npt.NDArray[np.float32]:
     """Return the large scales of rows of the reference file."""
     parts = []
@@ -202,14 +201,14 @@ def _large_scales(channel: Channel, rows: Rows) -> npt.NDArray[np.float32]:
 
 
 def _correlation(
-    channel: Channel, first: tuple[str, int], second: tuple[str, int], symmetric: bool
+    channel: Channel, first: tuple[str, int], second: tuple[str, int]
 ) -> tuple[Array, Array]:
     """Return r(k) of two fields, each a file and its row, turned and shifted to be most alike."""
     a, b = (
         channel.pair.data[name].take([row]).values[0, channel.index]
         for name, row in (first, second)
     )
-    image = aligned(a, b, symmetric)
+    image = aligned(a, b, _symmetric(channel))
     lengths = channel.grid.lengths
     k, r = correlation_coefficients(image[None], b[None], lengths, taper=channel.taper)
     return k, r[0]
