@@ -11,7 +11,6 @@ from emulators.benchmarks.channel import Array, Channel, channels
 from emulators.benchmarks.chapter import Settings, chapter
 from emulators.benchmarks.measured import Axis, Curve, Histogram, Measured, Number
 from emulators.benchmarks.pair import Pair, Rows
-from emulators.benchmarks.seen import copies_in_words
 from emulators.observables.closest import Closest, aligned, closest, large_scales
 from emulators.observables.fields import compressed
 from emulators.observables.spectra import correlation_coefficients
@@ -33,23 +32,12 @@ ADVICE = "Nothing else of this report says how good the emulator is: train on mo
     "should agree; a copy lies near 1.",
 )
 def copies(pair: Pair, settings: Settings) -> Sequence[Measured]:
-    """Look for equal fields in the files, then for closest ones channel by channel."""
-    counts, n = pair.files["generated"]["copies"], pair.files["generated"]["fields"]
-    words = copies_in_words(counts, n, "fields")
-    exact = Number(
-        name="exact",
-        label="fields that are known ones, value for value",
-        value=float(sum(counts.values())),
-        n=n,
-        status="poor" if words else "good",
-        says="".join(f"{w}. " for w in words).strip(),
-        advice=ADVICE,
-    )
+    """Look for the closest fields channel by channel; equal ones are chapter `faults`'s."""
     measured: list[Measured] = []
     for channel in channels(pair, settings):
         measured += _closest(channel)
     order = (Histogram, Curve, Number)  # those of one type share a figure
-    return sorted([*measured, exact], key=lambda thing: order.index(type(thing)))
+    return sorted(measured, key=lambda thing: order.index(type(thing)))
 
 
 def _closest(channel: Channel) -> list[Measured]:
