@@ -26,16 +26,17 @@ COLUMNS = {
     "speed-up": ("speed/speed_up",),
 }
 NOTE = (
-    "Value (untrained start; floor: simulation against itself) on samples that no training saw. AUC: a "
-    "classifier tells emulator from simulation, by cells or by summaries (high-level features of showers; spectra, "
-    "values, peaks and voids of fields): 0.5 is perfect, 1 tells every sample. Separation power of all observables "
-    "of showers; mean deviation of P(k) of fields to half of Nyquist. Times: one thread, the largest batch. All figures: "
-    "`benchmarks/results/`, suites: [docs/benchmarks.md](docs/benchmarks.md)."
+    "Value (untrained start; floor: simulation against itself) on samples that no training saw. "
+    "AUC: a classifier tells emulator from simulation, by cells or by summaries (high-level "
+    "features of showers; spectra, values, peaks and voids of fields): 0.5 is perfect, 1 tells "
+    "every sample. Separation power of all observables of showers; mean deviation of P(k) of "
+    "fields to half of Nyquist. Times: one thread, the largest batch. All figures: "
+    "`benchmarks/results/`; suites: [docs/benchmarks.md](docs/benchmarks.md)."
 )
 
 
 def published() -> list[tuple[str, Report]]:
-    """Return the published reports by name, showers first, the closest to their simulation first."""
+    """Return the published reports by name: showers first, the closest to the simulation first."""
     paths = ROOT.glob("benchmarks/results/*/report.json")
     reports = [(path.parent.name, Report.read(path)) for path in paths]
     return sorted(reports, key=lambda r: (r[1].record["kind"] != "shower", _rank(r[1]), r[0]))
