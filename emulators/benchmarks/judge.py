@@ -31,6 +31,7 @@ STATUS: dict[str, str] = {
 }
 ORDER = list(STATUS)  # the worst first
 
+LISTED = 4  # purposes that a sentence names
 CHANCE = 1e-4  # that a number is called poor where nothing differs
 
 
@@ -67,7 +68,7 @@ def judge(number: Number) -> Line:
         if theirs in ("poor", "fair") and ORDER.index(theirs) < ORDER.index(status):
             status = theirs
         text += f" The worst of {len(number.groups)}, {worst.label}: {figures(worst)}"
-    text += f" {number.says}" if number.says else ""
+    text += f" {_upper(number.says)}" if number.says else ""
     if status == "unclear" and number.limit is not None and math.isfinite(number.value):
         text += f" This n cannot tell {written(number.limit, number.unit)}."
     if status == "poor" and number.advice:
@@ -95,21 +96,24 @@ def lines(numbers: Iterable[Number]) -> list[dict[str, str]]:
 
 def purposes(numbers: Iterable[Number]) -> str:
     """Return in one sentence what the samples are good enough for, and what they are not."""
-    found: dict[str, list[str]] = {}
+    worst: dict[str, Status] = {}  # of each purpose
     for n in numbers:
         if n.purpose and is_judged(n):
-            found.setdefault(judge(n).status, []).append(n.purpose)
+            statuses = (judge(n).status, worst.get(n.purpose, "good"))
+            worst[n.purpose] = min(statuses, key=ORDER.index)
     words = (
         ("good", "Good enough for {}"), ("fair", "differs measurably for {}"),
         ("poor", "not for {}"), ("unclear", "this n cannot tell for {}"),
     )  # fmt: skip
-    parts = [text.format(_listed(found[s])) for s, text in words if s in found]
+    named = {s: [p for p, status in worst.items() if status == s] for s, _ in words}
+    parts = [text.format(_listed(named[s])) for s, text in words if named[s]]
     return f"{_upper('; '.join(parts))}." if parts else ""
 
 
 def _listed(words: Sequence[str]) -> str:
-    names = list(dict.fromkeys(words))
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    if len(words) > LISTED:
+        words = [*words[: LISTED - 1], f"{len(words) - LISTED + 1} more"]
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _like(group: Number, whole: Number) -> Number:
