@@ -249,7 +249,7 @@ def test_groups_of_too_few_simulations_are_named(lognormal, write_fields, tmp_pa
 def test_memorised_fields_fail(against, reference):
     rng = np.random.default_rng(7)
     copied = [np.roll(f.T[::-1], rng.integers(0, 24, 2), (0, 1)) for f in reference[2]]
-    report = against(np.array(copied), "copies", max_samples=80)
+    report = against(np.array(copied), "copies", "faults", max_samples=80)
     assert report.status("copies/reference") == "poor"
     assert "are copies" in report["copies/reference"].says
     assert report.status("copies/each_other") == "good"
@@ -261,7 +261,7 @@ def test_memorised_fields_fail(against, reference):
 def test_equal_fields_are_counted(against, reference):
     fields = np.roll(reference[2], 9, 1)
     fields[:5] = reference[2][:5]
-    report = against(fields, "copies", max_samples=80)
+    report = against(fields, "faults", max_samples=80)
     assert report.status("faults/exact_copies") == "poor"
     assert report["faults/exact_copies"].value > 0
 

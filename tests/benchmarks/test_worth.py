@@ -173,6 +173,6 @@ def test_the_chapter_of_fields_has_groups_of_conditions(field_file, tmp_path):
 
 
 def test_large_numbers_are_written_in_full():
-    assert written(12_345.0) == "12,300"
+    assert written(12_345.6) == "12,300"
     assert written(999.0, "showers") == "999 showers"
     assert written(2.5e8) == "2.5e+08"

@@ -1,5 +1,6 @@
 """What a suite compares: some numbers of the record of each report, by their names there."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,7 +119,7 @@ def summary_of(report: Report, entry: Mapping[str, Any]) -> dict[str, Any]:
     parts = {**COMPARED[record["kind"]], "Cost": COST}
     for group, names in parts.items():
         for name, label in names.items():
-            if name in report:
+            if name in report and math.isfinite(report[name].value):
                 number = report[name]
                 metrics.append(entry_of(name, label, group, number))
                 for other, value, error in number.beside:
