@@ -512,7 +512,7 @@ def test_fields(field_file, field_emulator_file, tmp_path):
     assert "P(k) to half of Nyquist, %" in text
     assert "| maps, untrained start |" in text
     assert "| lognormal fields |" in text
-    assert verdict(record)[0]["status"] == "poor"  # by its report, whatever the threshold
+    assert verdict(record)[0]["status"] != "good"  # by its report, whatever the threshold
 
 
 @pytest.mark.parametrize(

@@ -175,4 +175,4 @@ def test_the_chapter_of_fields_has_groups_of_conditions(field_file, tmp_path):
 def test_large_numbers_are_written_in_full():
     assert written(12_345.6) == "12,300"
     assert written(999.0, "showers") == "999 showers"
-    assert written(2.5e8) == "2.5e+08"
+    assert written(2.5e9) == "2.5e+09"
