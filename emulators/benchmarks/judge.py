@@ -171,7 +171,13 @@ def figures(number: Number) -> str:
 
 
 def written(value: float, unit: str = "", error: float | None = None) -> str:
-    """Write a value with its unit, to the second digit of its error."""
+    """Write a value with its unit, to the second digit of its error.
+
+    Examples
+    --------
+    >>> written(1.23456, "%", 0.0123)
+    '1.235 ± 0.012 %'
+    """
     space = f" {unit}" if unit else ""
     if not math.isfinite(value):
         return "not a number"

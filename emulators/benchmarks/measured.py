@@ -93,6 +93,12 @@ class Number:
         Whether it is one of the few figures that a page opens with.
     says, advice
         What the figure means, in a sentence; what to do about it where it is poor.
+
+    Examples
+    --------
+    >>> auc = Number("high", "AUC", 0.62, 0.01, floor=0.51, floor_error=0.01, n=8000, limit=0.05)
+    >>> round(auc.excess, 2), round(auc.doubt, 3)
+    (0.11, 0.014)
     """
 
     name: str
