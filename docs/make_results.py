@@ -82,9 +82,10 @@ def _cell(number: Number | None) -> str:
 def suite_tables(record: dict[str, Any]) -> str:
     """Return fidelity and cost of the systems of a suite."""
     lines = [f"**{record['title']}**"]
+    known = {path.parent.name for path in ROOT.glob("benchmarks/results/*/report.json")}
     for title, headings, rows, _ in comparison(record):
-        if title in ("Fidelity", "Cost"):
-            lines += ["", *markdown_table(headings, rows)]
+        if title in ("Fidelity", "Cost"):  # what has a report of its own has its figures there
+            lines += ["", *markdown_table(headings, (r for r in rows if r[0] not in known))]
     machine, data = record["machine"], record["data"]
     lines.append(
         f"\n{data['rows']['test']:,} {record['kind']}s of `{Path(data['path']).name}` that no "
