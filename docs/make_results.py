@@ -5,6 +5,7 @@ benchmark run` write them.
 """
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,16 +68,18 @@ def table(reports: Sequence[tuple[str, Report]]) -> str:
 
 
 def _cell(number: Number | None) -> str:
-    if number is None:
+    if number is None or not math.isfinite(number.value):
         return ""
-    beside = {name: value for name, value, _ in number.beside}
-    start = beside.get("untrained start")
-    parts = [] if start is None else [f"start {written(start, number.unit)}"]
-    if number.floor is not None:
-        parts.append(f"floor {written(number.floor, number.unit)}")
     unit = "" if number.unit == "ms" else number.unit
-    text = written(number.value, unit, number.error)
-    return f"{text} ({'; '.join(parts)})" if parts else text
+
+    def text(value: float, error: float | None = None) -> str:
+        return f"{value:.3f}" if number.label.startswith("AUC") else written(value, unit, error)
+
+    beside = {name: value for name, value, _ in number.beside}
+    parts = [f"start {text(v)}" for name, v in beside.items() if name == "untrained start"]
+    parts += [] if number.floor is None else [f"floor {text(number.floor)}"]
+    value = text(number.value, number.error)
+    return f"{value} ({'; '.join(parts)})" if parts else value
 
 
 def suite_tables(record: dict[str, Any]) -> str:
