@@ -23,7 +23,6 @@ __all__ = [
     "Chapter",
     "Result",
     "chapter",
-    "chapters_of",
     "curve",
     "differences",
     "judged_curve",
@@ -394,10 +393,3 @@ def chapter(
 def results_of(record: Mapping[str, Any]) -> list[Result]:
     """Return what the chapters of a record measured; none of records that are older than they."""
     return [Result.from_json(entry) for entry in record.get("chapters", [])]
-
-
-def chapters_of(kind: str) -> list[Chapter]:
-    """Return the chapters for a kind of sample, in the order of a report."""
-    import emulators.benchmarks.chapters  # noqa: F401  (registers them)
-
-    return [c for c in CHAPTERS.values() if kind in c.kinds]

@@ -24,7 +24,8 @@ from emulators import __version__
 from emulators.benchmarks.beside import others
 from emulators.benchmarks.cache import keeping
 from emulators.benchmarks.calochallenge.figures import CHALLENGES, require_showers_of
-from emulators.benchmarks.chapter import Chapter, Result, chapters_of
+from emulators.benchmarks.chapter import Chapter, Result
+from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.classifier import PRESETS
 from emulators.benchmarks.judge import lines
 from emulators.benchmarks.measured import FORMAT_VERSION, Measured, Number, plain

@@ -11,8 +11,7 @@ from click.testing import CliRunner
 
 from emulators.benchmarks import cache, classifier, feature_distances, report
 from emulators.benchmarks.cache import default_folder, keeping, remembered
-from emulators.benchmarks.chapter import chapters_of
-from emulators.benchmarks.chapters import critic
+from emulators.benchmarks.chapters import chapters_of, critic
 from emulators.benchmarks.classifier import Preset
 from emulators.benchmarks.report import benchmark
 from emulators.cli import cli

@@ -16,7 +16,8 @@ from emulators.benchmarks.calochallenge.histograms import (
     separations,
 )
 from emulators.benchmarks.calochallenge.published import published, published_aucs
-from emulators.benchmarks.chapter import Result, chapters_of
+from emulators.benchmarks.chapter import Result
+from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.draw import draw
 from emulators.benchmarks.measured import Histogram, Number
 from emulators.benchmarks.pair import load_pair

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from emulators.benchmarks.chapter import Result, chapters_of, judged_curve
-from emulators.benchmarks.chapters import copies
+from emulators.benchmarks.chapter import Result, judged_curve
+from emulators.benchmarks.chapters import chapters_of, copies
 from emulators.benchmarks.draw import draw
 from emulators.benchmarks.judge import is_judged, judge, worst_group
 from emulators.benchmarks.measured import Axis, Curve, Picture

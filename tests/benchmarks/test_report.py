@@ -11,7 +11,8 @@ import pytest
 import emulators
 from emulators.benchmarks import chapter as chapters
 from emulators.benchmarks import classifier, report
-from emulators.benchmarks.chapter import Chapter, chapters_of
+from emulators.benchmarks.chapter import Chapter
+from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.measured import Number
 from emulators.benchmarks.report import Report, benchmark, read_limits
 from emulators.benchmarks.speed import throughput

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from emulators import load
 from emulators.benchmarks import cache, classifier, report, results
-from emulators.benchmarks.chapter import chapters_of
+from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.report import Report
 from emulators.benchmarks.suites import steps as suite_steps
 from emulators.benchmarks.suites.metrics import known_metrics, met

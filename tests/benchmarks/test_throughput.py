@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 from emulators import load
 from emulators.benchmarks import report
-from emulators.benchmarks.chapter import Result, chapters_of
+from emulators.benchmarks.chapter import Result
+from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.draw import draw
 from emulators.benchmarks.measured import Curve
 from emulators.benchmarks.pair import load_pair

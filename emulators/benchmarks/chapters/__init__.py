@@ -1,28 +1,29 @@
 """The questions of a report, one a module, in the order in which a page has them."""
 
-from emulators.benchmarks.chapters import (  # noqa: I001  (their order)
-    samples,
-    response,
-    observables,
-    profiles,
-    cells,
+from emulators.benchmarks.chapter import CHAPTERS, Chapter
+from emulators.benchmarks.chapters import (
     average,
-    pictures,
-    power,
-    conditions,
-    one_point,
     bispectra,
-    minkowski,
+    cells,
+    challenge,
     classifiers,
     conditional,
+    conditions,
+    copies,
     correlations,
     critic,
-    features,
-    copies,
-    similarity,
-    scores,
     faults,
-    challenge,
+    features,
+    minkowski,
+    observables,
+    one_point,
+    pictures,
+    power,
+    profiles,
+    response,
+    samples,
+    scores,
+    similarity,
     worth,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "bispectra",
     "cells",
     "challenge",
+    "chapters_of",
     "classifiers",
     "conditional",
     "conditions",
@@ -51,3 +53,8 @@ __all__ = [
     "similarity",
     "worth",
 ]
+
+
+def chapters_of(kind: str) -> list[Chapter]:
+    """Return the chapters for a kind of sample, in the order of a report."""
+    return [c for c in CHAPTERS.values() if kind in c.kinds]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emulators.benchmarks import classifier
-from emulators.benchmarks.chapter import chapters_of
+from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.judge import is_judged, judge
 from emulators.benchmarks.measured import Number, from_json, to_json
 from emulators.benchmarks.pair import load_pair

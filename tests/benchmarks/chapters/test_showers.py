@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from emulators.benchmarks.chapter import CHAPTERS, Result, chapters_of
-from emulators.benchmarks.chapters import conditional, correlations, features
+from emulators.benchmarks.chapter import CHAPTERS, Result
+from emulators.benchmarks.chapters import chapters_of, conditional, correlations, features
 from emulators.benchmarks.draw import draw
 from emulators.benchmarks.judge import is_judged, judge, worst_group
 from emulators.benchmarks.measured import Curve, Histogram, Matrix, Number, Picture
