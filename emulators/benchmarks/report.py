@@ -34,6 +34,7 @@ from emulators.benchmarks.results import FORMAT, Report, refuse_foreign
 from emulators.benchmarks.speed.result import speed_result
 from emulators.benchmarks.speed.throughput import machine
 from emulators.benchmarks.speed.timing import measure_speed, plan_simulation, untimed
+from emulators.benchmarks.training import training_result
 from emulators.benchmarks.write import opening
 from emulators.config import load_toml, nearest
 from emulators.emulator import Emulator
@@ -82,7 +83,8 @@ def benchmark(
         written.
     emulator
         Emulator to time, and whose untrained start is measured (file, run, name or object); by
-        default the one that the generated file names, where it is installed.
+        default the one that the generated file names, where it is installed.  Of a run folder the
+        training is shown.
     seeds
         How many classifiers are trained of each kind.
     preset
@@ -189,6 +191,9 @@ def benchmark(
         if simulation:
             timed = measure_speed(subject, why_not, pair, reference, simulation, seed)
         results.append(speed_result(timed, pair.kind))
+        if isinstance(emulator, str | Path) and subject is not None:
+            trained = training_result(Path(emulator), subject.card.get("floor", {}))
+            results += [trained] if trained else []
         bar.update()
         if taken:
             log.info("%s: %d results were measured before, and taken from there", cache, len(taken))

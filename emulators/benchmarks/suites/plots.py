@@ -8,6 +8,7 @@ import numpy as np
 from emulators.benchmarks.drawing import BAND, COLOURS, GREY, INK, STYLE, figure_of, svg
 from emulators.benchmarks.suites.metrics import headline
 from emulators.benchmarks.suites.tables import find, metrics_of, simulation_time
+from emulators.benchmarks.training import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,11 +151,7 @@ def training_curves(record: Record) -> str | None:
         axes.set_yscale("log")
         axes.set_ylim(min(values) / 1.4, max(values) * 1.4)
         axes.set_xlim(left=0)
-        words = {
-            "scaled_w1": "mean Wasserstein distance / width",
-            "field_distance": "field distance",
-        }
-        axes.set_ylabel(f"{words[drawn[0][3]['metric']]} on validation samples")
+        axes.set_ylabel(f"{METRICS[drawn[0][3]['metric']]} on validation samples")
         axes.set_xlabel("training [minutes]")
         axes.legend(loc="best", ncols=2)
         return svg(figure)

@@ -15,6 +15,7 @@ from emulators.benchmarks.measured import plain
 from emulators.benchmarks.report import Report, benchmark
 from emulators.benchmarks.suites.metrics import summary_of
 from emulators.benchmarks.suites.suite import Suite, System
+from emulators.benchmarks.training import METRICS, training_lines
 from emulators.config import load_toml, override
 from emulators.data.convert import split
 from emulators.data.dataset import Dataset
@@ -309,10 +310,8 @@ def training_curve(run: Path) -> dict[str, Any]:
     The metric is the one that its best state was chosen by; empty where nothing was measured.
     """
     curve: dict[str, Any] = {"metric": None, "minutes": [], "samples": [], "values": []}
-    path = run / "metrics.jsonl"
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        line = json.loads(text)
-        name = next((n for n in ("scaled_w1", "field_distance") if n in line), None)
+    for line in training_lines(run):
+        name = next((n for n in METRICS if n in line), None)
         if name is not None:
             curve["metric"] = name
             curve["minutes"].append(round(line["seconds"] / 60, 4))
