@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from emulators.config import as_mapping, build
 from emulators.errors import InputError
@@ -34,7 +35,7 @@ def codes():
     """
     for code in ("pysco", "camb", "colossus"):
         pytest.importorskip(code)
-    written = np.savetxt
+    written, threads = np.savetxt, torch.get_num_threads()
 
     def briefly(file, values, *rest, **options):
         table = "evolution_table" in str(file)
@@ -44,6 +45,7 @@ def codes():
         patch.setattr(np, "savetxt", briefly)
         nbody_run.prepare(SMALL._run)
         yield
+    torch.set_num_threads(threads)  # PySCo's OpenMP is torch's, and takes all processors
 
 
 def fields(settings, seed):
