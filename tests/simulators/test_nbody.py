@@ -33,9 +33,10 @@ def codes():
 
     Its table of the expansion stays empty: writing what nobody reads is most of a small run.
     """
+    threads = torch.get_num_threads()
     for code in ("pysco", "camb", "colossus"):
         pytest.importorskip(code)
-    written, threads = np.savetxt, torch.get_num_threads()
+    written = np.savetxt
 
     def briefly(file, values, *rest, **options):
         table = "evolution_table" in str(file)
