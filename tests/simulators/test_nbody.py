@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from emulators.config import as_mapping, build
 from emulators.errors import InputError
@@ -32,6 +33,7 @@ def codes():
 
     Its table of the expansion stays empty: writing what nobody reads is most of a small run.
     """
+    threads = torch.get_num_threads()
     for code in ("pysco", "camb", "colossus"):
         pytest.importorskip(code)
     written = np.savetxt
@@ -44,6 +46,7 @@ def codes():
         patch.setattr(np, "savetxt", briefly)
         nbody_run.prepare(SMALL._run)
         yield
+    torch.set_num_threads(threads)  # PySCo's OpenMP is torch's, and takes all processors
 
 
 def fields(settings, seed):
