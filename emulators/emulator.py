@@ -160,16 +160,12 @@ class Emulator:
     def untrained(self) -> "Emulator | None":
         """Return the start alone: what was fitted before training, and networks that add nothing.
 
-        None where the network has no such start.
+        None where the network has no such start, or the file does not hold it.
         """
-        if not self.generator.starts:
-            return None
         generator = build_generator(self.architecture, self.options, self.spec)
-        state, trained = generator.state_dict(), self.generator.state_dict()
-        fitted = {name for name, _ in generator.named_buffers()} & state.keys()
-        generator.load_state_dict(state | {name: trained[name] for name in fitted})
-        for weights in generator.parameters():
-            weights.detach().zero_()
+        generator.load_state_dict(self.generator.state_dict())
+        if not generator.restart():
+            return None
         name = f"{self.name}, untrained"
         return Emulator(
             generator.eval(), self.transform, self.spec, self.architecture, self.options, name=name

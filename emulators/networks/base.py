@@ -39,7 +39,6 @@ class Generator(nn.Module):
 
     latent: int
     exponent: float = 1.0  # see `Transform.exponent`: what a training's samples are seen through
-    starts: bool = False  # whether what `initialise` fits makes samples before any training
 
     def initialise(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> str:
         """Set data-dependent starting values from training samples (default: none).
@@ -56,6 +55,13 @@ class Generator(nn.Module):
         What was decided by the data, in words for the log; empty: nothing.
         """
         return ""
+
+    def restart(self) -> bool:
+        """Go back to what `initialise` fitted, with networks that add nothing.
+
+        False (default) where there is no such start, or it is not known any more.
+        """
+        return False
 
     def calibrate(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit last corrections of the trained generator to training samples (default: none).

@@ -131,8 +131,6 @@ class FieldGenerator(Generator):
     channel, for large scales, then the noise.  No weight depends on the number of cells.
     """
 
-    starts = True
-
     def __init__(self, config: Field, spec: SampleSpec) -> None:
         super().__init__()
         cells, periodic = _grid(spec)
@@ -189,6 +187,14 @@ class FieldGenerator(Generator):
             f"{boxes:,} simulations decide polynomials of the conditions of degree {power} for the "
             f"power spectrum and {values} for the one-point distribution"
         )
+
+    @torch.no_grad()
+    def restart(self) -> bool:
+        """Go back to the start and the one-point map, without last corrections."""
+        for weights in self.parameters():
+            weights.zero_()
+        self.corrections.fitted = False
+        return True
 
     @torch.no_grad()
     def calibrate(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:

@@ -119,8 +119,6 @@ class ShowerGenerator(Generator):
     axis (its sign says whether the shower is mirrored).
     """
 
-    starts = True
-
     def __init__(self, config: ShowerConfig, spec: SampleSpec) -> None:
         super().__init__()
         self.frame = _Frame(config, spec)
@@ -159,6 +157,13 @@ class ShowerGenerator(Generator):
         unit = typical.repeat_interleave(torch.tensor(frame.sizes), 1)
         self.cell_start.fit(torch.cat(shares, 1), unit, position)
         return ""
+
+    @torch.no_grad()
+    def restart(self) -> bool:
+        """Go back to the copulas as they were fitted; emulators of before do not hold them."""
+        for weights in (*self.layers.parameters(), *self.cells.parameters()):
+            weights.zero_()
+        return self.layer_start.restart() and self.cell_start.restart()
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return showers ``(batch, cells)`` as shares of the incident energy."""

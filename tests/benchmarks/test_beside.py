@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
 from emulators import load
 from emulators.benchmarks.beside import independent_cells, lognormal_fields, others
 from emulators.benchmarks.pair import load_pair
 from emulators.data.convert import convert
 from emulators.data.dataset import Dataset
+from emulators.data.transforms import Transform, condition_tensor
+from emulators.emulator import Emulator
 from emulators.networks import build_networks
 from emulators.observables.spectra import power_spectra
 
@@ -68,20 +71,30 @@ def test_a_start_is_what_was_fitted_and_adds_nothing(field_emulator_file):
     assert values.min() >= 0
 
 
-def test_the_start_of_showers_is_the_fitted_copula(shower_file):
-    """Equal to a generator that was only fitted, with its networks silent."""
-    from emulators.data.transforms import Transform
-    from emulators.emulator import Emulator
-
-    spec = Dataset(shower_file).spec
+def test_the_start_of_showers_is_the_fitted_copula(shower_file, tmp_path):
+    """Factors are trained too: those that were fitted are held by the emulator's file."""
+    data = Dataset(shower_file)
+    samples = data.take(np.arange(len(data)))
     options = {"width": 8, "depth": 1, "layer_width": 8, "latent": 2, "layer_latent": 2,
                "critic_width": 8}  # fmt: skip
-    generator, _ = build_networks("shower", options, spec, seed=1)
-    transform = Transform(spec, [{"name": "incident_share"}])
-    start = Emulator(generator, transform, spec, "shower", options).untrained()
-    assert start is not None
-    assert start.name == "unsaved, untrained"
-    assert (start.generate(4, incident_energy=10.0).values >= 0).all()
+    generator, _ = build_networks("shower", options, data.spec, seed=1)
+    transform = Transform(data.spec, [{"name": "incident_share"}])
+    physical = condition_tensor(data.spec, samples.conditions, len(samples))
+    x = transform.forward(torch.from_numpy(samples.values), physical)
+    emulator = Emulator(generator, transform, data.spec, "shower", options)
+    assert emulator.untrained() is None  # nothing was fitted
+    generator.initialise(x, transform.scale(physical))
+    fitted = emulator.untrained()
+    with torch.no_grad():  # a training
+        for weights in generator.parameters():
+            weights.add_(0.1 * torch.randn_like(weights))
+    emulator.save(tmp_path / "e.pt")
+    start = load(tmp_path / "e.pt").untrained()
+    assert start.name.endswith("untrained")
+    values = start.generate(16, seed=1, incident_energy=10.0).values
+    np.testing.assert_array_equal(values, fitted.generate(16, seed=1, incident_energy=10.0).values)
+    factors = fitted.generator.cell_start.factors.weight
+    assert factors.detach().abs().max() > 0
 
 
 def test_start_and_baseline_stand_beside_the_emulator(fields, field_emulator_file, tmp_path):
