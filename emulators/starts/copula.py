@@ -68,8 +68,8 @@ class Copula(nn.Module):
         self.quantiles = ByEnergy(len(QUANTILES) * width)
         self.spread = ByEnergy(width, 1.0)
         self.factors = nn.Linear(KNOTS * latent, width, bias=False)
-        # the factors before training, which goes on from them
-        unknown = torch.full(self.factors.weight.shape, math.nan, dtype=torch.bfloat16)
+        # the factors before training, which goes on from them; zeros: not known
+        unknown = torch.zeros(self.factors.weight.shape, dtype=torch.bfloat16)
         self.register_buffer("fitted", unknown)
 
     @torch.no_grad()
@@ -113,10 +113,10 @@ class Copula(nn.Module):
     def restart(self) -> bool:
         """Go back to the fitted factors; False where they are not known."""
         self.factors.weight.copy_(self.fitted)
-        return not bool(self.fitted.isnan().any())
+        return bool(self.fitted.any())
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        state.setdefault(f"{prefix}fitted", torch.full_like(self.fitted, math.nan))  # of before
+        state.setdefault(f"{prefix}fitted", torch.zeros_like(self.fitted))  # emulators of before
         super()._load_from_state_dict(state, prefix, *rest)
 
     def forward(
