@@ -1,11 +1,12 @@
 # make demo          installs, trains an emulator for three minutes, generates 100,000 showers, writes the report
 # make demo-fields   the same for density fields: 200 maps of the cosmic web, and one of 1024 x 1024 cells
-# make test          installs, runs the tests
+# make test          installs, runs the quick tests: under four minutes on two cores
+# make test-long     all tests, also whole trainings and simulations: about ten minutes more
 PYTHON ?= python3
 EXTRAS ?=
 BIN := .venv/bin
 
-.PHONY: install demo demo-fields test lint format clean
+.PHONY: install demo demo-fields test test-long lint format clean
 
 install: .venv/installed$(EXTRAS)
 
@@ -29,8 +30,13 @@ demo-fields: install
 	$(BIN)/emulators benchmark demo-fields/maps.h5 data/samples/cosmic_web_maps.h5 -o demo-fields/report
 
 # Two processes of one thread: many small matrices, and processes of their own in some tests.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not long"
+
+test-long: install
+	$(PYTEST)
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,81 +1,121 @@
-"""Write the tables of published results into README.md.
+"""Write the published results into README.md (one table) and docs/benchmarks.md (the suites).
 
 From ``benchmarks/results/*/report.json`` and ``suite.json``: `emulators benchmark` and `emulators
 benchmark run` write them.
 """
 
 import json
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from emulators.benchmarks.judge import purposes, written
+from emulators.benchmarks.measured import Number
+from emulators.benchmarks.report import Report
 from emulators.benchmarks.suites.tables import comparison
 from emulators.benchmarks.suites.tables import table as markdown_table
 
 ROOT = Path(__file__).parent.parent
-START, END = "<!-- results: python docs/make_results.py -->", "<!-- /results -->"
+MARKS = "<!-- results: python docs/make_results.py -->", "<!-- /results -->"
+COLUMNS = {
+    "AUC cells": ("classifiers/low",),
+    "AUC summaries": ("classifiers/high", "classifiers/observables"),
+    "separation power, P(k)": ("observables/separation_power", "power/half"),
+    "ms a sample": ("speed/time",),
+    "speed-up": ("speed/speed_up",),
+}
+NOTE = (
+    "Value (untrained start; floor: simulation against itself) on samples that no training saw. "
+    "AUC: a classifier tells emulator from simulation, by cells or by summaries (high-level "
+    "features of showers; spectra, values, peaks and voids of fields): 0.5 is perfect, 1 tells "
+    "every sample. Separation power of all observables of showers; mean deviation of P(k) of "
+    "fields to half of Nyquist. Times: one thread, the largest batch. All figures: "
+    "`benchmarks/results/`; suites: [docs/benchmarks.md](docs/benchmarks.md)."
+)
 
 
-def table() -> str:
-    """Return the table of showers, one row for each report, best first."""
-    reports = [json.loads(p.read_text()) for p in ROOT.glob("benchmarks/results/*/report.json")]
-    # records from before there were fields do not say their kind
-    reports = [r for r in reports if r.get("kind", "shower") == "shower"]
-    reports.sort(key=lambda r: r["classifiers"]["high"]["auc"]["value"])
-    heads = ("emulator", "AUC cells", "AUC log cells", "AUC high-level", "AUC observables")
-    times = "ms a shower, batch 1 / 10,000"
-    lines = [f"| {' | '.join(heads)} | {times} |", "|---|---|---|---|---|---|", *map(row, reports)]
-    first = reports[0]["classifiers"]
-    floors = [f"{c['auc']['floor']:.3f} ± {c['auc']['floor_error']:.3f}" for c in first.values()]
-    lines.append(f"| *floor: Geant4 against Geant4* | {' | '.join(floors)} | |")
-    auc, machine = first["low"]["auc"], reports[0]["machine"]
-    lines.append(
-        f"\nTwo-sample classifiers on showers that no training saw, {auc['n']:,} a class (a fifth "
-        f"of them judges; the floor has half as many): mean and standard deviation of "
-        f"{len(auc['seeds'])} trainings, 0.5 is perfect. Times: {machine['torch_threads']} thread "
-        "of the processor named; compare those of one processor only."
-    )
-    return "\n".join(lines)
+def published() -> list[tuple[str, Report]]:
+    """Return the published reports by name: showers first, the closest to the simulation first."""
+    paths = ROOT.glob("benchmarks/results/*/report.json")
+    reports = [(path.parent.name, Report.read(path)) for path in paths]
+    return sorted(reports, key=lambda r: (r[1].record["kind"] != "shower", _rank(r[1]), r[0]))
 
 
-def row(report: dict[str, Any]) -> str:
-    """Return one line of the table."""
-    name = report["files"]["generated"]["attributes"]["emulator"]
-    found = [
-        f"{c['auc']['value']:.3f} ± {c['auc']['error']:.3f}" for c in report["classifiers"].values()
+def _rank(report: Report) -> float:
+    number = _first(report, COLUMNS["AUC summaries"])
+    return 2.0 if number is None else number.value
+
+
+def _first(report: Report, names: Sequence[str]) -> Number | None:
+    return next((report[name] for name in names if name in report), None)
+
+
+def table(reports: Sequence[tuple[str, Report]]) -> str:
+    """Return one row for each report, and what each is good and not good for."""
+    rows = [
+        [f"`{name}`", *(_cell(_first(report, names)) for names in COLUMNS.values())]
+        for name, report in reports
     ]
-    times: dict[Any, Any] = {}
-    for t in report["throughput"]["emulator"]:  # the CPU with one thread comes first
-        times.setdefault((t["batch"], t["writing"]), t)
-    processor = report["machine"]["processor"]
-    one, many = (1e3 * times[n, False]["seconds_per_sample"] for n in (1, 10_000))
-    return f"| `{name}` | {' | '.join(found)} | {one:.2g} / {many:.2g} ({processor}) |"
+    sentences = [
+        f"- `{name}`: {text}"
+        for name, report in reports
+        if (text := purposes(n for r in report.results for n in r.numbers.values()))
+    ]
+    lines = markdown_table(["emulator", *COLUMNS], rows)
+    return "\n".join([*lines, "", NOTE, *([""] if sentences else []), *sentences])
 
 
-def suite_table(record: dict[str, Any]) -> str:
+def _cell(number: Number | None) -> str:
+    if number is None or not math.isfinite(number.value):
+        return ""
+    unit = "" if number.unit == "ms" else number.unit
+
+    def text(value: float, error: float | None = None) -> str:
+        return f"{value:.3f}" if number.label.startswith("AUC") else written(value, unit, error)
+
+    beside = {name: value for name, value, _ in number.beside}
+    parts = [f"start {text(v)}" for name, v in beside.items() if name == "untrained start"]
+    parts += [] if number.floor is None else [f"floor {text(number.floor)}"]
+    value = text(number.value, number.error)
+    return f"{value} ({'; '.join(parts)})" if parts else value
+
+
+def suite_tables(record: dict[str, Any]) -> str:
     """Return fidelity and cost of the systems of a suite."""
     lines = [f"**{record['title']}**"]
+    known = {path.parent.name for path in ROOT.glob("benchmarks/results/*/report.json")}
     for title, headings, rows, _ in comparison(record):
-        if title in ("Fidelity", "Cost"):
-            lines += ["", *markdown_table(headings, rows)]
+        if title in ("Fidelity", "Cost"):  # what has a report of its own has its figures there
+            lines += ["", *markdown_table(headings, (r for r in rows if r[0] not in known))]
     machine, data = record["machine"], record["data"]
     lines.append(
         f"\n{data['rows']['test']:,} {record['kind']}s of `{Path(data['path']).name}` that no "
-        f"training saw. Times: one thread of an {machine['processor']}. "
-        "[docs/benchmarks.md](docs/benchmarks.md) says what the columns mean."
+        f"training saw. Times: one thread of an {machine['processor']}."
     )
     return "\n".join(lines)
 
 
+def _filled(path: Path, content: str) -> str:
+    start, end = MARKS
+    new = "\n".join([start, content, end])
+    pattern = f"{re.escape(start)}.*?{re.escape(end)}"
+    return re.sub(pattern, lambda _: new, path.read_text(), flags=re.S)
+
+
 def readme() -> str:
-    """Return README.md with the tables as they should be: of suites, those that set a limit."""
-    text = (ROOT / "README.md").read_text()
-    found = [json.loads(p.read_text()) for p in ROOT.glob("benchmarks/results/*/suite.json")]
-    found.sort(key=lambda r: (r["kind"] != "shower", r["title"]))
-    tables = [table(), *(suite_table(r) for r in found if r["thresholds"])]
-    new = "\n".join([START, "\n\n".join(tables), END])
-    return re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: new, text, flags=re.S)
+    """Return README.md with the table as it should be."""
+    return _filled(ROOT / "README.md", table(published()))
+
+
+def benchmarks_page() -> str:
+    """Return docs/benchmarks.md with the suites' tables as they should be."""
+    records = [json.loads(p.read_text()) for p in ROOT.glob("benchmarks/results/*/suite.json")]
+    records.sort(key=lambda r: (r["kind"] != "shower", r["title"]))
+    return _filled(ROOT / "docs" / "benchmarks.md", "\n\n".join(map(suite_tables, records)))
 
 
 if __name__ == "__main__":
     (ROOT / "README.md").write_text(readme())
+    (ROOT / "docs" / "benchmarks.md").write_text(benchmarks_page())

@@ -257,6 +257,14 @@ _cache = click.option(
     metavar="PRESET|RECIPE",
     help="Simulation to time beside the emulator; default: as REFERENCE records it.",
 )
+@click.option(
+    "--beside/--no-beside",
+    default=True,
+    help="Measure the emulator's untrained start and a simple baseline too.",
+)
+@click.option("--check", is_flag=True, help="Exit code 1 where a limit is not met.")
+@click.option("--limits", type=PATH, help="TOML file: [limits] of figures, as the report has them.")
+@click.option("--figures", type=click.Choice(["pdf", "png", "svg"]), help="Write each figure too.")
 @click.option("--seed", default=0, show_default=True, help="Seed of all that is drawn.")
 @_cache
 @examples(
@@ -264,10 +272,13 @@ _cache = click.option(
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --emulator runs/photons-1",
     "emulators benchmark showers.h5 photons/photons_test.h5 -o report/ --simulate calogan-photons",
     "emulators benchmark showers.h5 photons_test.h5 -o report/ --no-classifiers --no-speed",
-    "emulators benchmark maps.h5 web/web_test.h5 -o report/ --max-samples 1000",
+    "emulators benchmark maps.h5 web/web_test.h5 -o report/ --max-samples 1000 --figures pdf",
+    "emulators benchmark showers.h5 photons_test.h5 -o report/ --check --limits limits.toml",
     "emulators benchmark run benchmarks/showers-smoke.toml",
 )
+@click.pass_context
 def benchmark(
+    context: click.Context,
     generated: Path,
     reference: Path,
     output: Path,
@@ -278,6 +289,10 @@ def benchmark(
     max_samples: int | None,
     speed: bool,
     simulate: str | None,
+    beside: bool,
+    check: bool,
+    limits: Path | None,
+    figures: str | None,
     seed: int,
     cache: bool,
 ) -> None:
@@ -291,10 +306,12 @@ def benchmark(
     """
     from emulators.benchmarks.cache import default_folder
     from emulators.benchmarks.report import benchmark as measure
+    from emulators.benchmarks.report import read_limits
+    from emulators.benchmarks.write import opening
 
     if simulate is not None and not speed:
         raise click.UsageError("--simulate says what to time, and --no-speed to time nothing")
-    record = measure(
+    report = measure(
         generated,
         reference,
         output,
@@ -305,13 +322,19 @@ def benchmark(
         max_samples=max_samples,
         speed=speed,
         simulate=simulate,
+        beside=beside,
+        limits=None if limits is None else read_limits(limits),
+        figures=figures,
         seed=seed,
         cache=default_folder() if cache else None,
         progress=True,
     )
-    for line in (*record["warnings"], *(f"{v['status']}: {v['text']}" for v in record["verdict"])):
+    said = [f"{v['status']}: {v['text']}" for v in report.verdict]
+    for line in (*report.record["warnings"], *said, opening(report.record)):
         click.echo(line)
     click.echo(output / "report.html")
+    if check and not report.passed:
+        context.exit(1)
 
 
 @click.command("run", short_help="Train, generate, measure and compare several emulators.")
@@ -343,7 +366,8 @@ def benchmark_suite(
     Energies in MeV (deposits) and GeV (incident), lengths in the files' own unit, k in its inverse.
     """
     from emulators.benchmarks.cache import default_folder
-    from emulators.benchmarks.suites.suite import plan_suite, read_suite, run_suite
+    from emulators.benchmarks.suites.run import plan_suite, run_suite
+    from emulators.benchmarks.suites.suite import read_suite
     from emulators.benchmarks.suites.tables import outcome
 
     plan = read_suite(suite, [*settings, *(["check=true"] if check else [])])

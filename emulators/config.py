@@ -23,7 +23,15 @@ T = TypeVar("T")
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the known word nearest to this one, or all of them."""
+    """Return what to say of a word that is not known: the nearest one that is, or all of them.
+
+    Examples
+    --------
+    >>> nearest("showr", ["shower", "field"])
+    " (did you mean 'shower'?)"
+    >>> nearest("x", ["shower", "field"])
+    ' (known: field, shower)'
+    """
     close = difflib.get_close_matches(word, known, n=1)
     if close:
         return f" (did you mean '{close[0]}'?)"

@@ -157,6 +157,20 @@ class Emulator:
         resized._sha256 = self._sha256
         return resized.to(self.device)
 
+    def untrained(self) -> "Emulator | None":
+        """Return the start alone: what was fitted before training, and networks that add nothing.
+
+        None where the network has no such start, or the file does not hold it.
+        """
+        generator = build_generator(self.architecture, self.options, self.spec)
+        generator.load_state_dict(self.generator.state_dict())
+        if not generator.restart():
+            return None
+        name = f"{self.name}, untrained"
+        return Emulator(
+            generator.eval(), self.transform, self.spec, self.architecture, self.options, name=name
+        ).to(self.device)
+
     def law(
         self,
         n: int | None,

@@ -77,12 +77,12 @@ def field_file(tmp_path_factory):
 @pytest.fixture(scope="session")
 def field_emulator_file(field_file, tmp_path_factory):
     """An emulator of those maps, as a training of a few steps leaves it."""
-    options = {"widths": [4], "critic_widths": [4, 8], "fine": 4}
+    options = {"widths": [4], "critic_widths": [4, 8], "fine": 4, "calibration": 256}
     recipe = recipe_from(
         {
             "data": {"path": str(field_file), "validation": 0.2, "test": 0.2},
             "network": {"name": "field", **options},
-            "optimiser": {"warm_up": 16},
+            "optimiser": {"warm_up": 16, "schedule": "constant"},  # the same for any budget
             "training": {
                 "batch_size": 8,
                 "samples": 64,

@@ -171,6 +171,7 @@ def test_other_arrays_do_not_resume(emulator, tmp_path, monkeypatch):
         generate_file(emulator, 3000, tmp_path / "out.h5", conditions=other)
 
 
+@pytest.mark.long
 def test_killed_and_resumed(emulator, emulator_file, tmp_path):
     path, n = tmp_path / "out.h5", 8_000
     code = (

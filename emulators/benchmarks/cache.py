@@ -89,9 +89,10 @@ def remembered(function: Callable[P, T]) -> Callable[P, T]:
 
 @functools.cache
 def _source() -> bytes:
-    """Return the hash of the code that measures: all of the benchmarks, and the random numbers."""
+    """Return the hash of the code that measures: benchmarks, observables and random numbers."""
     here = Path(__file__).parent
-    files = [*sorted(here.rglob("*.py")), here.parent / "random.py"]
+    rooms = (here, here.parent / "observables")
+    files = [*(f for room in rooms for f in sorted(room.rglob("*.py"))), here.parent / "random.py"]
     return _hash(tuple(file.read_text(encoding="utf-8") for file in files))
 
 

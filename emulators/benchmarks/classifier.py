@@ -9,6 +9,7 @@ References
 Krause and Shih, arXiv:2106.05285; CaloChallenge, arXiv:2410.21611.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -134,6 +135,22 @@ class TwoSampleTest:
     def jsd_error(self) -> float | None:
         """Standard deviation of the divergence over seeds; None for one seed."""
         return float(np.std(self.jsds, ddof=1)) if len(self.jsds) > 1 else None
+
+    def standard_error(self, name: Literal["auc", "jsd"]) -> float | None:
+        """Return the error of the mean over seeds; of one seed, an AUC's by its test part alone.
+
+        Seeds have the showers in common, so their mean does not become as exact as independent ones
+        would make it.  One seed: None for the divergence.
+
+        References
+        ----------
+        Nadeau and Bengio, Machine Learning 52 (2003) 239; Mann and Whitney, Ann. Math. Stat. 18
+        (1947) 50.
+        """
+        if (error := self.auc_error if name == "auc" else self.jsd_error) is not None:
+            return error * math.sqrt(1 / len(self.aucs) + self.n_test / (self.n - self.n_test))
+        m = self.n_test
+        return math.sqrt((2 * m + 1) / 12) / m if name == "auc" else None
 
 
 def view(

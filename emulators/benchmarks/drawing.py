@@ -6,6 +6,7 @@ reference is always the grey fill, the emulator always the blue line.
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "BAND",
     "BLUE",
+    "COLOURS",
     "GREY",
     "INK",
+    "MARKERS",
     "STYLE",
     "band",
     "decades",
@@ -65,6 +68,8 @@ STYLE: Any = {
     "mathtext.fontset": "dejavusans",
     "svg.hashsalt": "emulators",
 }
+COLOURS = (BLUE, "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's
+MARKERS = "osD^vP"
 MOST = 12  # panels of one kind: of more layers, evenly spaced ones are drawn
 
 
@@ -139,10 +144,14 @@ def decades(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def symbol(name: str) -> str:
-    """Return how a condition is written on plots."""
-    symbols = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z"}
-    return symbols.get(name, name.replace("_", " "))
+SYMBOLS = {"omega_m": r"$\Omega_m$", "sigma_8": r"$\sigma_8$", "redshift": "z", "_": " "}
+
+
+def symbol(words: str) -> str:
+    """Return words with conditions as they are written on plots; what is mathtext stays so."""
+    if "$" in words:
+        return words
+    return re.sub(r"\b(omega_m|sigma_8|redshift)\b|_", lambda match: SYMBOLS[match[0]], words)
 
 
 def svg(figure: "Figure") -> str:

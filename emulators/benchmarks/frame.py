@@ -8,13 +8,13 @@ import html as escape
 from collections.abc import Iterable, Mapping, Sequence
 
 from emulators.benchmarks.judge import STATUS
-from emulators.benchmarks.tables import Part, sentence
 
-__all__ = ["figure", "folded", "frame", "judged", "notes", "table"]
+__all__ = ["Part", "figure", "folded", "frame", "judged", "notes", "table"]
+
+Part = tuple[str, Sequence[str], Sequence[Sequence[str]], str]  # title, headings, rows, note
 
 _MARK = {"good": "✓", "fair": "≈", "poor": "✗", "unclear": "?"}
 _LONG = 40  # characters; a longer cell of a table of numbers is prose, and broken into lines
-_FOLDED = 30  # rows; a longer table is folded
 _WIDE = 10  # columns; a wider table is printed smaller
 
 
@@ -43,11 +43,11 @@ def judged(warnings: Sequence[str], lead: str, lines: Sequence[Mapping[str, str]
     )
     items = "".join(
         f'<li class="{v["status"]}"><span class=mark aria-hidden=true>{_MARK[v["status"]]}</span>'
-        f"<div><strong>{STATUS[v['status']]} ({escape.escape(v['what'])}).</strong> "
-        f"{escape.escape(sentence(v))}</div></li>"
+        f"<div><strong>{STATUS[v['status']]}.</strong> {escape.escape(v['text'])}</div></li>"
         for v in lines
     )
-    return f"{above}<p class=lead>{escape.escape(lead)}</p><ul class=verdict>{items}</ul>"
+    above += f"<p class=lead>{escape.escape(lead)}</p>" if lead else ""
+    return f"{above}<ul class=verdict>{items}</ul>" if items else above
 
 
 def table(headings: Sequence[str], *groups: Iterable[Sequence[str]]) -> str:
@@ -77,13 +77,10 @@ def notes(text: str) -> str:
     return "".join(f"<p class=note>{escape.escape(line)}</p>" for line in text.splitlines())
 
 
-def folded(part: Part, *groups: Iterable[Sequence[str]]) -> str:
-    """Return a part's table, its rows in ``groups`` where given, with its note; folded if long."""
+def folded(part: Part) -> str:
+    """Return a part's table with its note, folded under its title."""
     title, headings, rows, note = part
-    rows = [*rows]
-    content = table(headings, *(groups or (rows,))) + notes(note)
-    if len(rows) <= _FOLDED:
-        return content
+    content = table(headings, rows) + notes(note)
     return f"<details><summary>Table: {escape.escape(title)}</summary>{content}</details>"
 
 

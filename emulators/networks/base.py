@@ -56,6 +56,13 @@ class Generator(nn.Module):
         """
         return ""
 
+    def restart(self) -> bool:
+        """Go back to what `initialise` fitted, with networks that add nothing.
+
+        False (default) where there is no such start, or it is not known any more.
+        """
+        return False
+
     def calibrate(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit last corrections of the trained generator to training samples (default: none).
 

@@ -189,6 +189,14 @@ class FieldGenerator(Generator):
         )
 
     @torch.no_grad()
+    def restart(self) -> bool:
+        """Go back to the start and the one-point map, without last corrections."""
+        for weights in self.parameters():
+            weights.zero_()
+        self.corrections.fitted = False
+        return True
+
+    @torch.no_grad()
     def calibrate(self, x: Tensor, c: Tensor, simulations: Tensor | None = None) -> None:
         """Fit the last corrections to training samples.
 

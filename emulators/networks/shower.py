@@ -158,6 +158,13 @@ class ShowerGenerator(Generator):
         self.cell_start.fit(torch.cat(shares, 1), unit, position)
         return ""
 
+    @torch.no_grad()
+    def restart(self) -> bool:
+        """Go back to the copulas as they were fitted; emulators of before do not hold them."""
+        for weights in (*self.layers.parameters(), *self.cells.parameters()):
+            weights.zero_()
+        return self.layer_start.restart() and self.cell_start.restart()
+
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         """Return showers ``(batch, cells)`` as shares of the incident energy."""
         z_layers, own_layers, z_cells, own_cells, z_mirror = torch.split(z, self.parts, 1)

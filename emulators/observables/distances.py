@@ -15,6 +15,7 @@ __all__ = [
     "ChiSquared",
     "Measurement",
     "chi_squared",
+    "even_edges",
     "floor_distances",
     "histogram",
     "kolmogorov_smirnov",
@@ -31,12 +32,24 @@ FEWEST_EXPECTED = 5  # of each sample, in a bin of chi-squared (Cochran's rule)
 
 
 def wasserstein(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Return the first Wasserstein distance of two samples, in their unit."""
+    """Return the first Wasserstein distance of two samples, in their unit.
+
+    Examples
+    --------
+    >>> wasserstein([1.0, 2.0, 3.0], [1.5, 2.5, 3.5])  # a shift
+    0.5
+    """
     return float(_Pooled(a, b).wasserstein()[0])
 
 
 def kolmogorov_smirnov(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Return the largest difference of the two cumulative distributions, 0 to 1."""
+    """Return the largest difference of the two cumulative distributions, 0 to 1.
+
+    Examples
+    --------
+    >>> kolmogorov_smirnov([0, 0, 1, 1], [0, 1, 1, 1])
+    0.25
+    """
     return float(_Pooled(a, b).kolmogorov_smirnov()[0])
 
 
@@ -45,6 +58,11 @@ def quantile_edges(reference: npt.ArrayLike, bins: int = 50) -> Array:
 
     Where the reference repeats values (a count, an exact zero) equal edges are merged.  The last
     edge lies just above the largest value, so that the reference has no overflow.
+
+    Examples
+    --------
+    >>> quantile_edges([0, 1, 2, 3, 4, 5, 6, 7], bins=4).round(3).tolist()
+    [0.0, 1.0, 3.0, 5.0, 7.0]
     """
     values = np.asarray(reference, np.float64)
     shares = np.linspace(0, 1, bins + 1)
@@ -55,6 +73,24 @@ def quantile_edges(reference: npt.ArrayLike, bins: int = 50) -> Array:
         return np.append(edges, above)
     edges[-1] = above
     return edges
+
+
+def even_edges(values: npt.ArrayLike, bins: int = 40, log: bool = False) -> Array:
+    """Return edges of about ``bins`` equally wide bins, for a plot.
+
+    They leave out a thousandth of the values at each end.  Of counts, or fractions of cells, each
+    holds equally many of the possible values.  With ``log`` they are equal in the logarithm, of
+    the values above zero, of which there must be one.
+    """
+    x = np.asarray(values, np.float64)
+    x = x[x > 0] if log else x
+    low, high = np.quantile(x, [0.001, 0.999])
+    distinct = np.unique(x[(x >= low) & (x <= high)])
+    step = np.diff(distinct).min() if len(distinct) > 1 else 1.0
+    if len(distinct) < min(400, len(x) // 4) and (high - low) / step < 4000:
+        width = step * max(1, round((high - low) / step / bins))
+        return np.arange(low - step / 2, high + width, width)
+    return np.geomspace(low, high, bins + 1) if log else np.linspace(low, high, bins + 1)
 
 
 def histogram(values: npt.ArrayLike, edges: Array) -> npt.NDArray[np.int64]:
@@ -68,6 +104,11 @@ def separation_power(counts_a: npt.ArrayLike, counts_b: npt.ArrayLike) -> Array:
 
     ``0.5 sum (p - q)^2 / (p + q)`` over the last axis, with p and q normalised to one; give
     histograms with their under- and overflow, or what lies outside is not counted.
+
+    Examples
+    --------
+    >>> separation_power([5, 5, 0], [0, 5, 5]).item()
+    0.5
     """
     p, q = (np.asarray(c, np.float64) for c in (counts_a, counts_b))
     p, q = p / p.sum(-1, keepdims=True), q / q.sum(-1, keepdims=True)

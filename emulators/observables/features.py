@@ -3,7 +3,7 @@
 FPD and KPD follow JetNet's recipe to the last random number: the same features and seed give the
 figures that `jetnet.evaluation.fpd` and `kpd` give, so they can be set beside published ones.
 Precision, recall, density and coverage are in `emulators.observables.neighbourhoods`, what a report
-measures with all of them in `emulators.benchmarks.measured_features`.
+measures with all of them in `emulators.benchmarks.feature_distances`.
 
 Both depend on n.  FPD extrapolates to infinite *resamplings* of the n samples at hand, which
 leaves the 1/n of these samples themselves; KPD draws samples twice, which adds 1/n to an estimate

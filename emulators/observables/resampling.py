@@ -16,15 +16,18 @@ from emulators.errors import InputError
 from emulators.observables.distances import Measurement
 
 __all__ = [
+    "Groups",
     "Ratio",
     "compare",
     "measure_difference",
+    "measure_differences",
     "same_n",
     "standard_error",
 ]
 
 Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[Any] | None
+Statistic = Callable[[npt.NDArray[Any]], Array]  # of rows: ``(points,)``
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,28 @@ class _Sums:
         """Return means ``(..., bins)`` in which groups count ``weights (..., groups)`` times."""
         return np.asarray(weights @ self.sums / (weights @ self.size)[..., None])
 
-    def resampled(self, rng: np.random.Generator, resamplings: int) -> Array:
-        """Return the means of bootstrap resamplings of the groups, ``(resamplings, bins)``."""
-        n = len(self.size)
-        return self.mean(rng.multinomial(n, np.full(n, 1 / n), resamplings))
 
-    def halves(self, rng: np.random.Generator, halvings: int) -> npt.NDArray[np.bool_]:
-        """Return which groups are in the first half, ``(halvings, groups)``."""
-        n = len(self.size)
-        return np.argsort(rng.random((halvings, n)), 1) < n // 2
+class _Statistic:
+    """Any statistic of rows, where `_Sums` has their mean."""
+
+    def __init__(
+        self, values: npt.NDArray[Any], groups: Groups, what: str, statistic: Statistic
+    ) -> None:
+        self.members, self.statistic = _Members(values, groups, what), statistic
+        self.size = np.diff(self.members.ends).astype(np.float64)
+
+    def mean(self, weights: npt.NDArray[Any]) -> Array:
+        """Return it of samples in which groups count ``weights (..., groups)`` times."""
+        if weights.ndim > 1:
+            return np.stack([self.mean(w) for w in weights])
+        times = weights.astype(np.int64)
+        return self.statistic(self.members.rows(np.repeat(np.arange(len(times)), times)))
+
+
+def _resampled(sample: _Sums | _Statistic, rng: np.random.Generator, resamplings: int) -> Array:
+    """Return the means of bootstrap resamplings of the groups, ``(resamplings, bins)``."""
+    n = len(sample.size)
+    return sample.mean(rng.multinomial(n, np.full(n, 1 / n), resamplings))
 
 
 def same_n(
@@ -123,7 +139,7 @@ def standard_error(
     resamplings: int = 200,
 ) -> Array:
     """Return the standard error of the mean of rows ``(n, bins)``, in their unit, ``(bins,)``."""
-    return np.asarray(_Sums(values, groups, "bootstrap").resampled(rng, resamplings).std(0))
+    return np.asarray(_resampled(_Sums(values, groups, "bootstrap"), rng, resamplings).std(0))
 
 
 def compare(
@@ -131,6 +147,7 @@ def compare(
     reference: npt.NDArray[Any],
     rng: np.random.Generator,
     *,
+    statistic: Statistic | None = None,
     groups: tuple[Groups, Groups] = (None, None),
     resamplings: int = 200,
     halvings: int = 20,
@@ -143,6 +160,8 @@ def compare(
         The statistic of every field, shapes ``(n, bins)`` and ``(m, bins)``.
     rng
         Random numbers of bootstrap and halvings.
+    statistic
+        Of rows, compared in place of their mean: ``(n, columns)`` to ``(bins,)``.
     groups
         Which simulation each field is from, of the generated and of the reference.
     resamplings, halvings
@@ -157,26 +176,28 @@ def compare(
     InputError
         There are fewer than two simulations on a side, or groups of another number than fields.
     """
-    gen = _Sums(generated, groups[0], "generated")
-    ref = _Sums(reference, groups[1], "reference")
-    drawn = [s.resampled(rng, resamplings) for s in (gen, ref)]
+    samples = zip((generated, reference), groups, ("generated", "reference"))
+    gen, ref = (
+        _Sums(*s) if statistic is None else _Statistic(*s, statistic=statistic) for s in samples
+    )
+    drawn = [_resampled(s, rng, resamplings) for s in (gen, ref)]
     means = [s.mean(np.ones(len(s.size))) for s in (gen, ref)]
-    first = ref.halves(rng, halvings)
-    floors = np.abs(_ratio(ref.mean(first), ref.mean(~first)) - 1)
-    n = (len(generated), len(reference))
     simulations = (len(gen.size), len(ref.size))
     half = simulations[1] // 2
+    first = np.argsort(rng.random((halvings, simulations[1])), 1) < half
+    floors = np.abs(_ratio(ref.mean(first), ref.mean(~first)) - 1)
+    n = (len(generated), len(reference))
     scale = same_n((n[0], simulations[0]), (n[1], simulations[1]), (half, simulations[1] - half))
     # a resampling may miss all that a rare bin holds: its ratio is not one of the distribution
     return Ratio(
         ratio=_ratio(*means),
         error=_spread(_ratio(*drawn)),
-        floor=scale * floors.mean(0),
-        floor_error=scale * floors.std(0) / math.sqrt(halvings),
+        floor=scale * _average(floors),
+        floor_error=scale * _spread(floors) / math.sqrt(halvings),
         generated=means[0],
-        generated_error=drawn[0].std(0),
+        generated_error=_spread(drawn[0]),
         reference=means[1],
-        reference_error=drawn[1].std(0),
+        reference_error=_spread(drawn[1]),
         n=n,
         simulations=simulations,
     )
@@ -186,13 +207,17 @@ def _ratio(a: Array, b: Array) -> Array:
     return np.divide(a, b, out=np.full_like(a, np.nan), where=b != 0)
 
 
-def _spread(ratios: Array) -> Array:
-    """Return the standard deviation of each column over the rows in which it is a number."""
-    known = np.isfinite(ratios)
+def _average(values: Array) -> Array:
+    """Return the mean of each column over the rows in which it is a number; NaN without any."""
+    known = np.isfinite(values)
     n = known.sum(0)
-    mean = np.where(known, ratios, 0).sum(0) / np.maximum(n, 1)
-    squares = (np.where(known, ratios - mean, 0) ** 2).sum(0) / np.maximum(n, 1)
-    return np.where(n > 1, np.sqrt(squares), np.nan)
+    return np.where(n > 0, np.where(known, values, 0).sum(0) / np.maximum(n, 1), np.nan)
+
+
+def _spread(values: Array) -> Array:
+    """Return the standard deviation of each column over these rows; NaN where there is one."""
+    squares = np.where(np.isfinite(values), values - _average(values), np.nan) ** 2
+    return np.where(np.isfinite(values).sum(0) > 1, np.sqrt(_average(squares)), np.nan)
 
 
 class _Members:
@@ -203,13 +228,27 @@ class _Members:
         self.values = values
         self.order = np.argsort(sums.index, kind="stable")
         self.ends = np.concatenate([[0], np.cumsum(sums.size).astype(int)])
+        self.alone = len(self) == len(values)
 
     def __len__(self) -> int:
         return len(self.ends) - 1
 
     def rows(self, simulations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if self.alone:
+            return np.asarray(self.values[self.order[simulations]])
         places = [self.order[self.ends[s] : self.ends[s + 1]] for s in simulations]
         return self.values[np.concatenate(places)]
+
+
+def _as_many(groups: Groups, n: int, reference: _Members, rng: np.random.Generator) -> Groups:
+    """Return groups of generated samples as large as a simulation of the reference.
+
+    Equally many groups of both are compared; samples that are each their own would be too few
+    beside simulations of many.
+    """
+    each = len(reference.values) // len(reference)
+    alone = groups is None or len(np.unique(groups)) == n
+    return rng.permutation(n) // max(1, min(each, n // 2)) if alone and each > 1 else groups
 
 
 def measure_difference(
@@ -223,7 +262,25 @@ def measure_difference(
     resamplings: int = 100,
     halvings: int = 20,
 ) -> Measurement:
-    """Measure any difference of two samples of rows, with error and floor at equal numbers.
+    """Measure one difference of two samples of rows: `measure_differences` of a single number."""
+    return measure_differences(
+        lambda a, b: np.array([function(a, b)]), generated, reference, rng,
+        groups=groups, paired=paired, resamplings=resamplings, halvings=halvings,
+    )[0]  # fmt: skip
+
+
+def measure_differences(
+    function: Callable[[npt.NDArray[Any], npt.NDArray[Any]], Array],
+    generated: npt.NDArray[Any],
+    reference: npt.NDArray[Any],
+    rng: np.random.Generator,
+    *,
+    groups: tuple[Groups, Groups] = (None, None),
+    paired: bool = False,
+    resamplings: int = 100,
+    halvings: int = 20,
+) -> list[Measurement]:
+    """Measure any differences of two samples of rows, with error and floor at equal numbers.
 
     Differences of noisy things shrink with the number of fields.  So the value, like the floor, is
     of as many simulations as half the reference has: the generated (as many of them, drawn at
@@ -233,7 +290,8 @@ def measure_difference(
     Parameters
     ----------
     function
-        Of two arrays of rows, e.g. `emulators.observables.spectra.off_diagonal_difference`.
+        Of two arrays of rows: ``(differences,)`` numbers, e.g. one
+        `emulators.observables.spectra.off_diagonal_difference`.
     generated, reference
         The statistic of every field, shapes ``(n, bins)`` and ``(m, bins)``.
     rng, groups, halvings
@@ -248,13 +306,14 @@ def measure_difference(
 
     Returns
     -------
-    ``error`` is that of the value, a mean over halvings that uses all simulations: the spread of
-    resamplings of m simulations times ``sqrt(m (1 / S_generated + 1 / S_reference) / 2)``, which is
-    what value less floor scatters by between samples of one law.  ``floor_error`` is the standard
-    error of the mean over halvings, ``n`` the number of fields in a half.
+    One a difference.  ``error`` is that of the value, a mean over halvings that uses all
+    simulations: the spread of resamplings of m simulations times ``sqrt(m (1 / S_generated + 1 /
+    S_reference) / 2)``, which is what value less floor scatters by between samples of one law.
+    ``floor_error`` is the standard error of the mean over halvings, ``n`` the number of fields in a
+    half.
     """
-    gen = _Members(generated, groups[0], "generated")
     ref = _Members(reference, groups[1], "reference")
+    gen = _Members(generated, _as_many(groups[0], len(generated), ref, rng), "generated")
     m = min(len(gen), len(ref) // 2)
     values, floors = [], []
     for _ in range(halvings):
@@ -268,10 +327,7 @@ def measure_difference(
         for _ in range(resamplings)
     ]
     whole = m * (1 / len(gen) + 1 / len(ref)) / 2
-    return Measurement(
-        value=float(np.mean(values)),
-        error=float(np.std(spread)) * math.sqrt(whole),
-        floor=float(np.mean(floors)),
-        floor_error=float(np.std(floors)) / math.sqrt(halvings),
-        n=len(first),
-    )
+    errors = np.std(spread, 0) * math.sqrt(whole)
+    floor_errors = np.std(floors, 0) / math.sqrt(halvings)
+    table = np.stack([np.mean(values, 0), errors, np.mean(floors, 0), floor_errors], 1)
+    return [Measurement(v, e, f, s, len(first)) for v, e, f, s in table.tolist()]

@@ -137,6 +137,15 @@ def power_spectra(
         Multiply by ``sin^2`` along every axis, or along those that are True, and divide by the mean
         of its square: for cuts out of a larger field, whose ends do not meet.
 
+    Examples
+    --------
+    White noise of variance 1 in a box of 32 cells of unit length has P = 1 everywhere:
+
+    >>> noise = np.random.default_rng(0).standard_normal((20, 32, 32))
+    >>> spectra = power_spectra(noise, (32.0, 32.0))
+    >>> spectra.power.shape, round(float(spectra.power.mean()), 1)
+    ((20, 15), 1.0)
+
     Raises
     ------
     InputError
@@ -249,7 +258,13 @@ def transformed(
 
 
 def wavenumber_unit(unit: str) -> str:
-    """Return the unit of ``k`` on a grid in a unit of length: h/Mpc of Mpc/h, 1/deg of deg."""
+    """Return the unit of ``k`` on a grid in a unit of length.
+
+    Examples
+    --------
+    >>> wavenumber_unit("Mpc/h"), wavenumber_unit("deg")
+    ('h/Mpc', '1/deg')
+    """
     above, _, below = unit.partition("/")
     return f"{below or 1}/{above}" if above else ""
 

@@ -1,6 +1,7 @@
 """Where the `shower` network starts: a Gaussian copula, tabulated along the incident energy."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,7 @@ class Copula(nn.Module):
     """
 
     steps: Tensor
+    fitted: Tensor
 
     def __init__(self, width: int, latent: int) -> None:
         super().__init__()
@@ -66,6 +68,9 @@ class Copula(nn.Module):
         self.quantiles = ByEnergy(len(QUANTILES) * width)
         self.spread = ByEnergy(width, 1.0)
         self.factors = nn.Linear(KNOTS * latent, width, bias=False)
+        # the factors before training, which goes on from them; zeros: not known
+        unknown = torch.zeros(self.factors.weight.shape, dtype=torch.bfloat16)
+        self.register_buffer("fitted", unknown)
 
     @torch.no_grad()
     def fit(self, shares: Tensor, unit: Tensor, position: Tensor) -> None:
@@ -102,6 +107,17 @@ class Copula(nn.Module):
         self.quantiles.set(torch.stack(table))
         self.spread.set(torch.stack(spread))
         self.factors.weight.copy_(torch.cat(factors, 1))
+        self.fitted.copy_(self.factors.weight)
+
+    @torch.no_grad()
+    def restart(self) -> bool:
+        """Go back to the fitted factors; False where they are not known."""
+        self.factors.weight.copy_(self.fitted)
+        return bool(self.fitted.any())
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state.setdefault(f"{prefix}fitted", torch.zeros_like(self.fitted))  # emulators of before
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def forward(
         self, z: Tensor, own: Tensor, offset: Tensor, log_width: Tensor, position: Tensor

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emulators.benchmarks import cache, classifier, distributions, measured_features, report
+from emulators.benchmarks import cache, classifier, feature_distances, report
 from emulators.benchmarks.cache import default_folder, keeping, remembered
+from emulators.benchmarks.chapters import chapters_of, critic
 from emulators.benchmarks.classifier import Preset
-from emulators.benchmarks.diagnosis import diagnose
-from emulators.benchmarks.joint import conditional, critic
-from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.report import benchmark
 from emulators.cli import cli
 
@@ -208,17 +206,21 @@ def test_default_folder(monkeypatch, tmp_path):
 
 # reports --------------------------------------------------------------------------------------
 
+CHAPTERS = ("observables", "classifiers", "conditional", "critic", "features")
+
 
 @pytest.fixture
 def files(write_showers, monkeypatch, tmp_path):
-    """Two emulators' files and a reference; few resamplings, a small classifier, no page."""
+    """Two emulators' files and a reference; few resamplings and chapters, a small classifier."""
     tiny = Preset(**{**vars(classifier.PRESETS["fast"]), "width": 8, "epochs": 1})
     monkeypatch.setitem(classifier.PRESETS, "fast", tiny)
-    for module in (distributions, diagnose, measured_features):
+    for module in (report, feature_distances):
         monkeypatch.setattr(module, "HALVINGS", 2)
-    monkeypatch.setattr(distributions, "RESAMPLINGS", 5)
-    monkeypatch.setattr(measured_features, "HALF_SAMPLES", 2)
-    monkeypatch.setattr(report, "html", lambda record: "")
+    monkeypatch.setattr(report, "RESAMPLINGS", 5)
+    monkeypatch.setattr(feature_distances, "HALF_SAMPLES", 2)
+    monkeypatch.setattr(critic, "FEWEST_OF_FPD", 1)
+    asked = [c for c in chapters_of("shower") if c.name in CHAPTERS]
+    monkeypatch.setattr(report, "chapters_of", lambda kind: asked)
     return [write_showers(tmp_path / f"{i}.h5", 120, seed=i) for i in range(3)]
 
 
@@ -229,78 +231,43 @@ def taken(caplog):
     return int(said[0]) if said else 0
 
 
-def measured(record):
-    return {k: v for k, v in record.items() if k not in ("created", "seconds", "command")}
-
-
 def test_a_second_report_is_the_same_and_one_of_other_showers_has_its_floors(
     files, tmp_path, caplog
 ):
     caplog.set_level(logging.INFO)
     first, second, reference = files
-    folder, out = tmp_path / "cache", tmp_path / "report"
-    options = {"speed": False, "seeds": 1}
-    plain = benchmark(first, reference, out, **options)
+    folder = tmp_path / "cache"
+    options = {"speed": False, "beside": False, "seeds": 1}
+    plain = benchmark(first, reference, **options)
     assert not folder.exists()
-    once = benchmark(first, reference, out, cache=folder, **options)
+    once = benchmark(first, reference, cache=folder, **options)
     assert taken(caplog) == 0
     kept = len(entries(folder))
-    again = benchmark(first, reference, out, cache=folder, **options)
+    again = benchmark(first, reference, cache=folder, **options)
     assert taken(caplog) == kept
-    assert measured(plain) == measured(once) == measured(again)
-    other = benchmark(second, reference, out, cache=folder, **options)
-    # at the least the floors of FPD, KPD, neighbourhoods and four classifiers
-    assert 3 * 2 + 4 <= taken(caplog) < kept
-    for name in ("fpd", "kpd"):
-        assert other["features"][name]["floor"] == once["features"][name]["floor"]
-        assert other["features"][name]["value"] != once["features"][name]["value"]
-    width, other_width = (r["observables"][-1]["distances"]["wasserstein"] for r in (once, other))
-    assert other_width["floor"] == width["floor"]
-    assert other_width["value"] != width["value"]
+    for whole in (once, again):
+        np.testing.assert_equal(whole.record["chapters"], plain.record["chapters"])
+    other = benchmark(second, reference, cache=folder, **options)
+    # at the least the floors of FPD, KPD, neighbourhoods and four classifiers; and the critic
+    assert 3 * 2 + 4 + 1 <= taken(caplog) < kept
+    for name in ("observables/wasserstein", "critic/frechet_distance"):
+        assert other[name].floor == once[name].floor
+        assert other[name].value != once[name].value
     with h5py.File(reference, "a") as file:
         file["layer_1"][:] = 1.001 * file["layer_1"][:]
     options["classifiers"] = False
-    changed = benchmark(second, reference, out, cache=folder, **options)
-    # what does not depend on layer 1
-    assert 0 < taken(caplog) < len(changed["observables"])
-    assert measured(changed) == measured(benchmark(second, reference, out, **options))
-
-
-def test_the_critic_and_the_floors_in_bins_of_conditions_are_kept(files, tmp_path, monkeypatch):
-    first, second, reference = files
-    for room in (conditional, critic):
-        monkeypatch.setattr(room, "HALVINGS", 2)
-    monkeypatch.setattr(conditional, "FEWEST", 20)
-    monkeypatch.setattr(conditional, "MINIMUM", 5)
-    monkeypatch.setattr(critic, "FEWEST_OF_FPD", 1)
-
-    def both(path):
-        pair = load_pair(path, reference, None, 0)
-        return conditional.measure_conditional(pair, 0), critic.measure_critic(pair, 0)
-
-    plain = [both(path) for path in (first, second)]
-    with keeping(tmp_path / "cache") as taken:
-        once = both(first)
-        assert taken == []
-        other = both(second)
-    np.testing.assert_equal([once, other], plain)
-    # of three bins of the energy, one a bin; the training; FPD of two halvings
-    names = [f"{room.__name__}.{n}" for room, n in ((conditional, "_floors"), (critic, "_fitted"))]
-    assert taken == [names[0]] * 3 + [names[1]] + [f"{measured_features.__name__}.fpd_of"] * 2
-    assert once[1]["sha256"] == other[1]["sha256"]
-    assert once[1]["frechet_distance"]["value"] != other[1]["frechet_distance"]["value"]
-    bins = [found[0][0]["wasserstein"] for found in (once, other)]
-    np.testing.assert_array_equal(bins[0]["floor"], bins[1]["floor"])
-    assert np.isfinite(bins[0]["floor"]).all()
-    assert not np.array_equal(bins[0]["value"], bins[1]["value"])
+    changed = benchmark(second, reference, cache=folder, **options)
+    assert 0 < taken(caplog) < 40  # what does not depend on layer 1
+    whole = benchmark(second, reference, **options)
+    np.testing.assert_equal(changed.record["chapters"], whole.record["chapters"])
 
 
 def test_the_command_keeps_results_unless_told_not_to(files, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     words = ["benchmark", *files[1:], "-o", tmp_path / "report", "--no-speed", "--no-classifiers"]
-    ran = CliRunner().invoke(cli, [str(word) for word in [*words, "--no-cache"]])
+    ran = CliRunner().invoke(cli, [str(word) for word in [*words, "--no-cache", "--no-beside"]])
     assert ran.exit_code == 0, ran.output
-    assert not (tmp_path / "home").exists()
-    ran = CliRunner().invoke(cli, [str(word) for word in words])
+    assert not default_folder().exists()
+    ran = CliRunner().invoke(cli, [str(word) for word in [*words, "--no-beside"]])
     assert ran.exit_code == 0, ran.output
     assert len(entries(default_folder())) >= 3 + 5 + 5

@@ -1,29 +1,31 @@
-import dataclasses
+"""CaloChallenge: agreement with the definitions of evaluate.py, and the published entries."""
+
+import importlib
 import json
+import math
 
 import h5py
 import numpy as np
 import pytest
 
-from emulators.benchmarks import classifier, measured_features, plots
-from emulators.benchmarks.calochallenge import figures as calochallenge
-from emulators.benchmarks.calochallenge.figures import require_showers_of
+from emulators.benchmarks.calochallenge.figures import CHALLENGES, require_showers_of
 from emulators.benchmarks.calochallenge.histograms import (
-    CHALLENGES,
     Showers,
+    features,
+    measure_histograms,
     separations,
 )
-from emulators.benchmarks.calochallenge.histograms import features as observables_of
-from emulators.benchmarks.calochallenge.histograms import measure_histograms as measure
-from emulators.benchmarks.calochallenge.published import published
-from emulators.benchmarks.calochallenge.tables import calochallenge_parts
+from emulators.benchmarks.calochallenge.published import published, published_aucs
+from emulators.benchmarks.chapter import Result
+from emulators.benchmarks.chapters import chapters_of
+from emulators.benchmarks.draw import draw
+from emulators.benchmarks.measured import Histogram, Number
 from emulators.benchmarks.pair import load_pair
 from emulators.benchmarks.report import benchmark
 from emulators.data import geometries
-from emulators.data.hdf5 import HDF5Writer
-from emulators.data.spec import Condition, Samples, SampleSpec
 from emulators.errors import InputError
-from emulators.observables import features
+
+chapter = importlib.import_module("emulators.benchmarks.chapters.challenge")
 
 VOXELS = {"1-photons": 368, "1-pions": 533, "2": 6480}
 THRESHOLD = {"1-photons": 1.0, "1-pions": 1.0, "2": 0.5e-3 / 0.033}  # MeV
@@ -50,27 +52,31 @@ def write(path, energy, voxels):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
+    """Return paths and showers of reference and generated, whose response is wider."""
     folder, made = tmp_path_factory.mktemp("challenge"), {}
-    for data_set, n in (("1-photons", 400), ("1-pions", 300), ("2", 120)):
+    for data_set, n in (("1-photons", 400), ("1-pions", 300), ("2", 100)):
         samples = showers(data_set, n + 20, 1), showers(data_set, n, 2, width=1.5)
-        paths = [
-            write(folder / f"{name}_{data_set}.h5", *s)
-            for name, s in zip("rg", samples, strict=True)
-        ]
+        paths = [write(folder / f"{k}_{data_set}.h5", *s) for k, s in zip("rg", samples)]
         made[data_set] = (*paths, samples)
     return made
 
 
-def measure_histograms(pair, challenge, seed):
-    found = [
-        observables_of(Showers.of_pair(pair, k), challenge) for k in ("reference", "generated")
-    ]
-    return measure(pair, found, challenge, seed)
+def histograms(pair, data_set):
+    """Return group, histogram and number by the names of evaluate.py."""
+    challenge = CHALLENGES[f"calochallenge-{data_set}"]
+    columns = [features(Showers.of_pair(pair, k), challenge) for k in ("reference", "generated")]
+    return {m[2].name: m for m in measure_histograms(pair, columns, challenge, 0)}
+
+
+@pytest.fixture(scope="module")
+def photons(files):
+    reference, generated, _ = files["1-photons"]
+    return histograms(load_pair(generated, reference, None, 0), "1-photons")
 
 
 def by_numpy(data_set, reference, generated):
     """Every separation power, computed once more from the definitions, by `numpy.histogram`."""
-    threshold, found = THRESHOLD[data_set], {}
+    threshold, powers = THRESHOLD[data_set], {}
     samples = [
         (energy, np.where(voxels < threshold, 0.0, voxels))
         for energy, voxels in (reference, generated)
@@ -78,7 +84,7 @@ def by_numpy(data_set, reference, generated):
 
     def add(name, values, bins):
         p, q = (np.histogram(v, bins, density=True)[0] * np.diff(bins) for v in values)
-        found[name] = 0.5 * np.sum((p - q) ** 2 / (p + q + 1e-16))
+        powers[name] = 0.5 * np.sum((p - q) ** 2 / (p + q + 1e-16))
 
     ratios = [voxels.sum(1) / energy for energy, voxels in samples]
     add("Etot / Einc", ratios, np.linspace(0.5, 1.5, 101))
@@ -126,39 +132,42 @@ def by_numpy(data_set, reference, generated):
             add(f"Width {axis} layer {number}", widths, np.linspace(0, widest, 101))
     bins = np.logspace(np.log10(threshold), np.log10(samples[0][1].max()), 50)
     add("Voxel distribution", [v.ravel() for _, v in samples], bins)
-    return found
+    return powers
 
 
 @pytest.mark.parametrize("data_set", VOXELS)
 def test_separation_powers_are_those_of_the_definitions(files, data_set):
     reference, generated, samples = files[data_set]
-    pair = load_pair(generated, reference, None, 0)
-    entries, left_out = measure_histograms(pair, CHALLENGES[f"calochallenge-{data_set}"], 0)
-    found = {entry["name"]: entry["compatible"]["value"] for entry in entries}
+    measured = histograms(load_pair(generated, reference, None, 0), data_set)
     expected = by_numpy(data_set, *samples)
-    assert left_out == []
-    assert found.keys() == expected.keys()
+    assert measured.keys() == expected.keys()
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, abs=1e-12), name
-    assert len(found) == {"1-photons": 45, "1-pions": 61, "2": 362}[data_set]
+        assert measured[name][2].value == pytest.approx(1e3 * value, abs=1e-9), name
+    assert len(measured) == {"1-photons": 45, "1-pions": 61, "2": 362}[data_set]
 
 
-def test_a_wider_response_is_seen_beyond_its_floor(files):
-    reference, generated, _ = files["1-photons"]
-    pair = load_pair(generated, reference, None, 0)
-    entries, _ = measure_histograms(pair, CHALLENGES["calochallenge-1-photons"], 0)
-    of = {entry["name"]: entry for entry in entries}
-    response = of["Etot / Einc"]
-    inside = response["compatible"]
+def test_a_wider_response_is_seen_beyond_its_floor(files, photons):
+    _, histogram, response = photons["Etot / Einc"]
     # Of halves of 210 showers in about 60 filled bins: half the bins over n, less where many bins
     # have one shower or none.
-    assert 0.5 < inside["floor"] / (60 / 2 / 210) < 1.1
-    assert inside["floor_n"] == 210
-    assert inside["value"] > inside["floor"] / 2 + 3 * inside["error"]
-    outside = [response[k]["below"] + response[k]["above"] for k in ("reference", "generated")]
+    assert 0.5 < response.floor / (1e3 * 60 / 2 / 210) < 1.1
+    assert response.n == 400
+    assert response.value > response.floor / 2 + 3 * response.error
     ratios = [(v * (v >= 1)).sum(1) / e for e, v in files["1-photons"][2]]
-    assert outside == [int(((x < 0.5) | (x > 1.5)).sum()) for x in ratios]
-    assert sum(response["generated"]["counts"]) + outside[1] == response["generated"]["n"] == 400
+    outside = [int(((x < 0.5) | (x > 1.5)).sum()) for x in ratios]
+    assert [sum(o) for o in histogram.outside] == outside
+    assert histogram.generated.sum() + outside[1] == 400
+
+
+def test_what_evaluate_drops_is_counted(photons):
+    _, histogram, number = photons["E layer 0"]
+    below = [o[0] for o in histogram.outside]
+    assert min(below) > 0
+    counts = [np.r_[o[0], c, o[1]] for c, o in zip((histogram.reference, histogram.generated),
+                                                   histogram.outside)]  # fmt: skip
+    with_them = 1e3 * separations(*counts)[1]
+    assert f"{below[0]} of the reference and {sum(histogram.outside[1])} generated" in number.says
+    assert f"with them {with_them:.0f} ± " in number.says
 
 
 def test_separation_powers_by_hand():
@@ -184,38 +193,40 @@ def test_discrete_energies_survive_single_precision(files):
     energy = np.asarray(pair.reference.conditions["incident_energy"], np.float64) * 1000
     assert not {*energy} & {*samples[0][0]}  # 0.256 GeV is 256.00001 MeV
     assert {*Showers.of_pair(pair, "reference").incident_energy} <= {*samples[0][0]}
-    entries, _ = measure_histograms(pair, CHALLENGES["calochallenge-1-photons"], 0)
-    at = [e for e in entries if e["group"] == "energy_total_discrete"]
-    assert sum(e["reference"]["n"] for e in at) == 350
+    at = [h for group, h, _ in histograms(pair, "1-photons").values() if group == "energy_discrete"]
+    assert len(at) == 15
+    assert sum(h.reference.sum() + sum(h.outside[0]) for h in at) == 350
 
 
 def test_files_are_read_in_their_precision_where_all_rows_are_compared(files):
     reference, generated, ((energy, voxels), _) = files["1-photons"]
-    pair = load_pair(generated, reference, None, 0)
-    found = Showers.of_pair(pair, "reference")
-    np.testing.assert_array_equal(np.concatenate([*found.pieces()]), voxels)
-    np.testing.assert_array_equal(found.incident_energy, energy)
+    read = Showers.of_pair(load_pair(generated, reference, None, 0), "reference")
+    np.testing.assert_array_equal(np.concatenate([*read.pieces()]), voxels)
+    np.testing.assert_array_equal(read.incident_energy, energy)
 
 
 def test_showers_that_another_order_of_layers_would_show(files):
     energy, voxels = files["1-photons"][2][0]
-    challenge = CHALLENGES["calochallenge-1-photons"]
-    found = observables_of(Showers(energy, lambda: iter([voxels])), challenge)
+    columns = features(
+        Showers(energy, lambda: iter([voxels])), CHALLENGES["calochallenge-1-photons"]
+    )
     kept = np.where(voxels < 1, 0, voxels)
     for name, cells in (("layer_0", slice(0, 8)), ("layer_12", slice(363, 368))):
-        np.testing.assert_allclose(found[f"energy_{name}"], kept[:, cells].sum(1))
+        np.testing.assert_allclose(columns[f"energy_{name}"], kept[:, cells].sum(1))
 
 
-def test_empty_layers_and_absent_energies_are_left_out_and_named(files, tmp_path):
+def test_empty_layers_and_absent_energies_have_no_number_and_say_why(files, tmp_path):
     energy, voxels = showers("1-photons", 150, 3)
     voxels[:, :8], energy[:] = 0.5, 4096.0  # layer 0 stays below the threshold
     path = write(tmp_path / "r.h5", energy, voxels)
-    pair = load_pair(files["1-photons"][1], path, None, 0)
-    entries, left_out = measure_histograms(pair, CHALLENGES["calochallenge-1-photons"], 0)
-    assert left_out[0] == "E layer 0: the reference has at most 0 MeV there, no range for its bins"
-    assert len(left_out) == 1 + 14
-    assert "E = 8192.0: one of the files has no shower of that energy" in left_out[-10]
-    assert "Etot / Einc at E = 4096.0" in {e["name"] for e in entries}
+    measured = histograms(load_pair(files["1-photons"][1], path, None, 0), "1-photons")
+    without = {name: n.says for name, (_, h, n) in measured.items() if h is None}
+    assert len(without) == 1 + 14
+    assert without["E layer 0"] == ("the reference has at most 0 MeV there, no range for its bins")
+    words = "one of the files has no shower of that energy"
+    assert without["Etot / Einc at E = 8192.0"] == words
+    assert all(math.isnan(measured[name][2].value) for name in without)
+    assert measured["Etot / Einc at E = 4096.0"][1] is not None
 
 
 def test_deposits_in_another_unit_are_refused(files, tmp_path):
@@ -223,7 +234,7 @@ def test_deposits_in_another_unit_are_refused(files, tmp_path):
     path = write(tmp_path / "r.h5", energy, np.minimum(voxels, 1) * 0.9)
     pair = load_pair(files["1-photons"][1], path, None, 0)
     with pytest.raises(InputError, match=r"no voxel .* more than 1 MeV.*are the energies MeV"):
-        measure_histograms(pair, CHALLENGES["calochallenge-1-photons"], 0)
+        histograms(pair, "1-photons")
 
 
 def test_another_data_set_is_one_clear_error(files, write_showers, field_file, tmp_path):
@@ -252,168 +263,114 @@ def test_published_entries():
     assert photons["GEANT4"]["auc_resnet"] is None
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """Narrow classifiers, no recipe of distances; notes what these were asked."""
-    asked = []
-
-    def noted(name, result):
-        def call(reference, generated, **options):
-            asked.append((name, reference.shape, generated.shape, options))
-            return result(reference, generated)
-
-        return call
-
-    manifold = dict.fromkeys(("precision", "recall", "density", "coverage"), 0.5)
-    monkeypatch.setattr(measured_features, "fpd", noted("fpd", lambda a, b: (0.02, 0.001)))
-    monkeypatch.setattr(measured_features, "kpd", noted("kpd", lambda a, b: (0.004, 0.0005)))
-    monkeypatch.setattr(measured_features, "prdc", noted("prdc", lambda a, b: manifold))
-    for name, preset in classifier.PRESETS.items():
-        tiny = dataclasses.replace(preset, width=8, epochs=1, batch_size=100)
-        monkeypatch.setitem(classifier.PRESETS, name, tiny)
-    monkeypatch.setattr(measured_features, "HALVINGS", 2)
-    monkeypatch.setattr(measured_features, "HALF_SAMPLES", 2)
-    monkeypatch.setattr(features, "_RESAMPLINGS", 1)
-    for name in plots.__all__:  # they take most of the time
-        monkeypatch.setattr(plots, name, lambda *_: "")
-    return asked
+def test_published_aucs_are_by_view():
+    photons, mesh = published_aucs("1-photons"), published_aucs("2")
+    assert ([*photons], [*mesh]) == (["low", "high"], ["low", "high", "resnet"])
+    assert photons["low"][0] == ("GEANT4", 0.4992, 0.0024)
+    assert ("MDMA (GAN)", 0.9996, 0.0001) in mesh["resnet"]
 
 
-def test_the_report_sets_the_file_beside_the_published(files, quick, tmp_path):
-    reference, _, samples = files["1-photons"]
-    spec = SampleSpec(
-        "shower",
-        "calochallenge",
-        (368,),
-        "MeV",
-        (Condition("incident_energy", "GeV", 0.25, 4200.0),),
-        geometries.calochallenge("1-photons"),
-    )
-    ours = tmp_path / "ours.h5"  # as our own writer makes it, against a file of another program
-    energy, voxels = samples[1]
-    with HDF5Writer(ours, spec, 400) as writer:
-        conditions = {"incident_energy": (energy / 1000).astype(np.float32)}
-        writer.append(Samples(voxels.astype(np.float32), conditions))
-    record = benchmark(ours, reference, tmp_path / "out", preset="calochallenge-1-photons", seeds=2)
-    assert json.loads((tmp_path / "out" / "report.json").read_text()) == record
-    assert [*record["classifiers"]] == ["low", "low_normed", "high"]
-    sizes = {"min_samples": 10_000, "max_samples": 50_000}
-    assert [asked for asked in quick if asked[0] != "prdc"] == [
-        ("fpd", (420, 30), (400, 30), sizes),
-        ("kpd", (420, 30), (400, 30), {"batch_size": 10_000}),
-        ("fpd", (210, 30), (210, 30), sizes),
-        ("kpd", (210, 30), (210, 30), {"batch_size": 10_000}),
-    ]
-    assert {str(options) for name, *_, options in quick if name == "prdc"} == {"{'k': 5}"}
-    # both tables show what was measured once; the spread of the samples is not in the recipe's
-    general = record["features"]
-    assert (general["fpd"]["value"], general["fpd"]["floor"]) == (0.02, 0.02)
-    assert general["fpd"]["error"] > general["fpd"]["recipe_error"] == 0.001
-    assert general["fpd"]["too_small"] == "400, but 1,500 are needed"
-    assert (general["kpd"]["value"], general["kpd"]["error"]) == (0.004, 0.0005)
-    assert general["recall"]["n"] == 210
-    found = record["calochallenge"]["distances"]["fpd"]
-    assert (found["value"], found["n"], found["floor_n"]) == (0.02, 400, 210)
-
-    text = (tmp_path / "out" / "report.md").read_text()
-    scores = text[text.index("## CaloChallenge 1-photons: scores") :].splitlines()
-    this, floor, geant4 = scores[4:7]
-    auc = record["classifiers"]["low"]["auc"]["value"]
-    assert this.startswith(f"| this file (n = 400) | {auc:.1f}"[:-1])
-    assert "20.0 ± 1.0" in this
-    assert floor.startswith("| floor (n = 420, halved) |")
-    assert geant4.startswith("| GEANT4 | 0.4992 ± 0.0024 |")
-    assert any(line.startswith("| BoloGAN (GAN) | 0.9265") for line in scores)
-    assert "arXiv:2410.21611" in text
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert 'href="#calochallenge"' in page
-    assert "BoloGAN (GAN)" in page
+# The chapter
 
 
-def test_voxels_of_the_neighbourhoods_are_logarithms(files, quick, monkeypatch):
-    reference, generated, samples = files["1-photons"]
-    seen = []
-    monkeypatch.setattr(
-        measured_features,
-        "prdc",
-        lambda a, b, k: seen.append(a) or dict.fromkeys(("recall", "coverage"), 1.0),
-    )
+@pytest.fixture(scope="module")
+def measured(files):
+    reference, generated, _ = files["1-photons"]
     pair = load_pair(generated, reference, None, 0)
-    settings = {"preset": "calochallenge-1-photons", "seed": 0, "classifier_seeds": 1}
-    calochallenge.measure_challenge(pair, settings, False, lambda: None)
-    first = max(seen, key=len)
-    kept = samples[0][1][samples[0][1] >= 1]
-    assert np.sort(first[first > -0.5]) == pytest.approx(np.sort(np.log10(kept)), abs=1e-5)
-    np.testing.assert_allclose(np.unique(first[first < -0.5]), [-1], rtol=1e-6)
+    return chapter.challenge(pair, {"preset": "calochallenge-1-photons", "seed": 0})
+
+
+@pytest.fixture(scope="module")
+def numbers(measured):
+    return {m.name: m for m in measured if isinstance(m, Number)}
+
+
+def test_every_figure_stands_beside_the_published(numbers):
+    assert [*numbers][:6] == ["fpd", "kpd", "precision", "recall", "density", "coverage"]
+    assert [*numbers][6:] == [f"separation_{group}" for group in chapter.GROUPS]
+    published_only = numbers.pop("separation_energy_discrete")
+    assert not published_only.beside
+    for number in numbers.values():
+        assert np.isfinite([number.value, number.error, number.floor, number.floor_error]).all()
+        assert len(number.beside) == 16
+    beside = {name: {b[0]: b[1:] for b in n.beside} for name, n in numbers.items()}
+    assert beside["fpd"]["CaloShower3GAN (GAN)"] == (20.5146, 0.308)
+    assert beside["recall"]["GEANT4"] == (0.6992, None)
+    assert beside["separation_sparsity"]["CaloINN"] == (pytest.approx(0.916), None)
+
+
+def test_a_group_is_the_mean_of_its_histograms(numbers, photons):
+    number = numbers["separation_centre_r"]
+    members = [n for group, _, n in photons.values() if group == "centre_r"]
+    assert number.groups == tuple(members)
+    for key in ("value", "floor"):
+        assert getattr(number, key) == pytest.approx(np.mean([getattr(m, key) for m in members]))
+
+
+def test_what_a_layer_cannot_tell_is_no_part_of_the_mean():
+    absent = Number("E layer 0", "E layer 0", math.nan, says="no range")
+    layers = [Number("a", "a", 2.0, 0.1, 1.0, 0.1, 50), Number("b", "b", 4.0, 0.3, 2.0, 0.1, 60)]
+    number = chapter._separation("energy_layer", [absent, *layers])
+    assert (number.value, number.floor, number.n) == (3.0, 1.5, 60)
+    assert math.isnan(chapter._separation("energy_layer", [absent]).value)
+
+
+def test_precision_to_coverage_have_value_and_floor_at_one_n(numbers):
+    for name in ("precision", "recall", "density", "coverage"):
+        number = numbers[name]
+        assert number.n == 210
+        assert abs(number.value - number.floor) < 5 * number.doubt
+    assert numbers["fpd"].n == 400
+
+
+def test_the_chapter_is_drawn_and_comes_back_from_json(measured):
+    kinds = [type(m) for m in measured]
+    assert kinds.count(Histogram) == 45
+    figure = draw([m for m in measured if isinstance(m, Histogram)][:2])
+    assert figure.axes[0].get_legend_handles_labels()[1][:2] == ["reference", "emulator"]
+    result = Result("challenge", "CaloChallenge", "", tuple(measured))
+    again = Result.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False)))
+    assert again.numbers.keys() == result.numbers.keys()
+    assert again.numbers["challenge/separation_voxel"].groups[0].name == "Voxel distribution"
+
+
+def test_other_presets_have_no_such_chapter(files):
+    asked = next(c for c in chapters_of("shower") if c.name == "challenge")
+    assert asked.measure(None, {"preset": "fast", "seed": 0}) == []
 
 
 def test_distances_are_of_the_files_in_their_order(files, monkeypatch):
     reference, generated, samples = files["1-photons"]
     challenge, asked = CHALLENGES["calochallenge-1-photons"], []
-    for name in ("fpd_of", "kpd_of"):
-        figures = dict.fromkeys((name[:3], "recipe_error"), 0.0)
-        monkeypatch.setattr(
-            calochallenge, name, lambda a, b, *_, f=figures: asked.append((a, b)) or f
-        )
-    monkeypatch.setattr(calochallenge, "_prdc", lambda *_: {})
-    monkeypatch.setattr(calochallenge, "measure_features", lambda *_: {})
+
+    def noted(a, b):
+        asked.append((a, b))
+        return dict.fromkeys(("fpd", "fpd_error", "kpd", "kpd_error"), 0.0)
+
+    monkeypatch.setattr(chapter, "_fpd_and_kpd", noted)
     pair = load_pair(generated, reference, None, 0)
-    settings = {"preset": "calochallenge-1-photons", "seed": 0, "classifier_seeds": 1}
-    calochallenge.measure_challenge(pair, settings, False, lambda: None)
-    for shown in (asked[0], asked[1]):  # then those of halves, for the floors
-        for rows, (energy, voxels) in zip(shown, samples, strict=True):
-            kept = np.where(voxels < challenge.threshold, 0, voxels).sum(1)
-            np.testing.assert_allclose(rows[:, 0], np.log10(energy), rtol=1e-6)
-            assert np.isclose(rows, np.log10(kept + 1e-8)[:, None], rtol=1e-5).all(0).any()
+    columns = [features(Showers.of_pair(pair, k), challenge) for k in ("reference", "generated")]
+    halves = pair.halvings(1, 0)[1][0]
+    assert [n.n for n in chapter._physics(pair, challenge, columns, halves)] == [400, 400]
+    for rows, (energy, voxels) in zip(asked[0], samples, strict=True):
+        kept = np.where(voxels < challenge.threshold, 0, voxels).sum(1)
+        np.testing.assert_allclose(rows[:, 0], np.log10(energy), rtol=1e-6)
+        assert np.isclose(rows, np.log10(kept + 1e-8)[:, None], rtol=1e-5).all(0).any()
+    assert [len(rows) for rows in asked[1]] == [210, 210]  # halves, for the floors
 
 
-def test_images_are_shown_where_layers_are_alike(files, quick, monkeypatch):
-    reference, generated, _ = files["2"]
-    asked = []
+def test_voxels_of_the_neighbourhoods_are_logarithms(files, monkeypatch):
+    reference, generated, samples = files["1-photons"]
+    seen = []
     monkeypatch.setattr(
-        calochallenge,
-        "classify",
-        lambda reference, generated, *rest: asked.append((reference.shape[1], rest[-1])) or {},
+        chapter, "prdc", lambda a, b, k: seen.append((a, b)) or {"recall": float(k)}
     )
     pair = load_pair(generated, reference, None, 0)
-    settings = {"preset": "calochallenge-2", "seed": 0, "classifier_seeds": 1}
-    record = calochallenge.measure_challenge(pair, settings, True, lambda: None)
-    assert asked == [(6481, None), (6526, None), (362, None), (6481, (45, 16, 9))]
-    record |= {"files": pair.files, "throughput": {"emulator": None}, "classifiers": {}}
-    (_, headings, rows, _), *_, (_, _, histograms, _) = calochallenge_parts(record)
-    of = {row[0]: dict(zip(headings, row, strict=True)) for row in rows}
-    ours, mdma = of["this file (n = 120)"], of["MDMA (GAN)"]
-    assert [ours[f"AUC {k}"] for k in ("low", "high", "resnet")] == ["–"] * 3
-    assert [mdma[k] for k in ("AUC low", "AUC resnet")] == ["0.9415 ± 0.0051", "0.99960 ± 0.00010"]
-    assert len(histograms) == 362
-
-
-def test_speed_of_the_emulator_is_that_with_all_threads():
-    timed = [
-        {"device": "cpu", "batch": batch, "writing": writing, "seconds_per_sample": s, "spread": 0}
-        for batch, writing, s in (
-            (1, False, 9.0),
-            (1, False, 0.5),
-            (100, False, 0.25),
-            (1, True, 7),
-        )
-    ]
-    numbers = dict.fromkeys(("value", "error", "floor", "floor_error", "n", "floor_n"), 1)
-    names = ("fpd", "kpd", "precision", "recall", "density", "coverage")
-    record = {
-        "classifiers": {},
-        "files": {"generated": {"used": 1}, "reference": {"used": 1}},
-        "throughput": {"emulator": timed},
-        "calochallenge": {
-            "data_set": "1-photons",
-            "threshold_MeV": 1.0,
-            "histograms": [],
-            "left_out": [],
-            "distances": dict.fromkeys(names, numbers),
-            "published": published("1-photons"),
-            "source": "",
-        },
-    }
-    rows = calochallenge_parts(record)[2][2]
-    assert rows[0] == ["this file's emulator", "–", "500 ± 0", "250 ± 0", "–", "–", "–", "–"]
-    assert ["BoloGAN (GAN)", "368,558", "106", "1.73", "0.553", "286", "2.26", "0.529"] in rows
+    [number] = chapter._neighbourhoods(pair, CHALLENGES["calochallenge-1-photons"], 0)
+    assert (number.name, number.value) == ("recall", 5)  # neighbours
+    whole = [b for a, b in seen if len(b) == 210]
+    rows = [np.where(v < 1, np.float32(0.1), v).astype(np.float32) for _, v in samples[::-1]]
+    for sample, of in zip(whole, rows, strict=True):  # generated, then a half of the reference
+        known = {*np.round(np.log10(of).sum(1), 1)}
+        assert {*np.round(sample.sum(1), 1)} <= known
+        np.testing.assert_allclose(sample[sample < 0], -1, rtol=1e-6)

@@ -1,16 +1,28 @@
 import dataclasses
+import json
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
 from emulators.benchmarks import classifier
-from emulators.benchmarks.classified import classify
+from emulators.benchmarks.chapters.classifiers import classifiers
 from emulators.benchmarks.classifier import auc, recalibrate, two_sample_test, view
 from emulators.benchmarks.classifier_networks import ResidualNetwork
-from emulators.data.geometries import calogan
+from emulators.benchmarks.draw import draw
+from emulators.benchmarks.judge import judge
+from emulators.benchmarks.measured import Curve, Histogram, Number, from_json, to_json
+from emulators.benchmarks.pair import load_pair
+from emulators.benchmarks.views import shower_views
+from emulators.data.dataset import Dataset
+from emulators.data.geometries import calochallenge, calogan
+from emulators.data.hdf5 import HDF5Writer
+from emulators.data.spec import Column, Condition, Grid, Samples, SampleSpec
 from emulators.errors import InputError
+
+SETTINGS = {"seed": 0, "classifier_seeds": 2, "preset": "fast"}
 
 
 @pytest.fixture(autouse=True)
@@ -71,16 +83,26 @@ def test_standard_error_is_that_of_a_mean_over_seeds_that_share_their_showers(mo
         return auc(scores, labels), 0.0, scores, labels
 
     monkeypatch.setattr(classifier, "_train", linear)
-    rng, halves, found = np.random.default_rng(6), (np.arange(99), np.arange(99, 198)), []
+    rng, tests = np.random.default_rng(6), []
     for _ in range(300):
         reference, generated = rng.standard_normal((2, 300, 3)).astype("f4")
-        entry = classify(reference, generated, halves, "", "fast", 5, 0)
-        found.append([entry["auc"][name] for name in ("value", "error", "standard_error")])
-    values, errors, stated = np.array(found).T
+        test = two_sample_test(reference, generated, "fast", range(5))
+        tests.append((test.auc, test.auc_error, test.standard_error("auc")))
+    values, errors, stated = np.array(tests).T
     spread = values.std(ddof=1)
     assert abs(values.mean() - 0.5) < 3 * spread / 300**0.5
     assert np.sqrt(np.mean(stated**2)) == pytest.approx(spread, rel=0.15)
     assert np.sqrt(np.mean(errors**2) / 5) < 0.75 * spread  # of seeds that shared nothing
+
+
+def test_standard_error_of_one_training_is_that_of_its_test_part():
+    """Scores that mean nothing: the AUC scatters as the statistic of Mann and Whitney does."""
+    rng = np.random.default_rng(7)
+    labels = np.repeat([True, False], 60)
+    spread = np.std([auc(rng.random(120), labels) for _ in range(2000)])
+    test = classifier.TwoSampleTest(300, 60, (0.5,), (0.0,), np.zeros(60), np.zeros(60))
+    assert test.standard_error("auc") == pytest.approx(spread, rel=0.05)
+    assert test.standard_error("jsd") is None
 
 
 def test_same_seed_same_result_and_the_global_stream_is_left_alone():
@@ -178,6 +200,7 @@ def test_residual_network_sees_cells_and_incident_energy():
         assert changed.tolist() == [True, False, False]
 
 
+@pytest.mark.long
 def test_images_that_differ_in_where_the_energy_is_are_told_apart(monkeypatch):
     few = dataclasses.replace(classifier.PRESETS["fast"], epochs=4, batch_size=40)
     monkeypatch.setitem(classifier.PRESETS, "fast", few)
@@ -208,3 +231,142 @@ def test_fields_of_one_simulation_are_in_one_part():
     assert boxes.n_test == 120
     with pytest.raises(InputError, match="4 simulations: a classifier needs 5"):
         two_sample_test(*samples, simulations=(order % 4, numbers[order]))
+
+
+@pytest.fixture(scope="module")
+def shower_files(write_showers, tmp_path_factory):
+    """Two samples of one law, and one with less than half the energy in a layer."""
+    folder = tmp_path_factory.mktemp("classified")
+    paths = [write_showers(folder / f"{i}.h5", 600, seed=i) for i in range(2)]
+    with h5py.File(paths[0]) as file:
+        less = 0.4 * file["layer_1"][:]
+        kept = {key: file[key][:] for key in ("energy", "layer_0", "layer_2")}
+    return (*paths, write_showers(folder / "less.h5", 600, layer_1=less, **kept))
+
+
+def by_name(things):
+    return {t.name: t for t in things if isinstance(t, Number)}
+
+
+def test_showers_of_one_law_are_not_told_apart_and_all_is_drawn(shower_files):
+    pair = load_pair(*shower_files[:2], None, 0)
+    things = classifiers(pair, SETTINGS | {"classifier_seeds": 1})
+    numbers = by_name(things)
+    views = ["low", "log", "high", "observables"]
+    assert [*numbers] == [*views, *(f"jsd_{v}" for v in views)]
+    for name in views:
+        number = numbers[name]
+        assert judge(number).status not in ("poor", "fair")
+        assert number.floor == pytest.approx(0.5, abs=0.15)
+        assert (number.n, number.limit, number.fails) == (600, 0.05, 0.3)
+        assert "apart" in number.says
+    assert [n.name for n in numbers.values() if n.leading] == ["low", "high"]
+    for kind in (Curve, Histogram):
+        panels = draw([t for t in things if isinstance(t, kind)]).axes
+        assert len(panels) == (4 if kind is Curve else 8)  # with ratios below
+    for thing in things:
+        values = json.loads(json.dumps(to_json(thing), allow_nan=False))
+        assert to_json(from_json(values)) == values
+
+
+def test_showers_with_a_fault_are_told_apart(shower_files):
+    pair = load_pair(shower_files[2], shower_files[1], None, 0)
+    things = classifiers(pair, SETTINGS | {"classifier_seeds": 1})
+    numbers = by_name(things)
+    assert judge(numbers["observables"]).status == "poor"
+    assert "It tells nearly all showers apart." in judge(numbers["observables"]).text
+    (roc,) = [t for t in things if t.name == "roc_observables"]
+    assert np.trapezoid(roc.generated, roc.x) == pytest.approx(
+        numbers["observables"].value, abs=0.05
+    )
+    beside = classifiers(pair, SETTINGS | {"beside": "start"})
+    assert by_name(beside).keys() == numbers.keys()
+    assert all(isinstance(t, Number) and t.floor is None for t in beside)
+
+
+def test_an_emulator_that_ignores_a_condition_is_told(write_showers, tmp_path):
+    """Angles dealt out anew leave every distribution as it is, and are seen by the classifier."""
+    n = 1000
+    source = write_showers(tmp_path / "r.h5", n, seed=2)
+    with h5py.File(source, "a") as file:
+        share = file["layer_0"][:].sum((1, 2)) / file["energy"][:, 0]
+        file["theta"] = share / share.std()
+    stated = Dataset(source, conditions=["theta"])
+    samples = stated.read(0, n)
+    rng = np.random.default_rng(0)
+    samples.conditions["theta"] = rng.permutation(samples.conditions["theta"])
+    with HDF5Writer(tmp_path / "g.h5", stated.spec, n) as writer:
+        writer.append(dataclasses.replace(samples, values=samples.values * np.float32(1.001)))
+    pair = load_pair(tmp_path / "g.h5", source, None, 0)
+    shown = next(v for v in shower_views(pair, "fast", 0) if v.name == "observables")
+    assert two_sample_test(shown.reference, shown.generated, seeds=(0,)).auc > 0.75
+
+
+def voxels(path, data_set, n, seed):
+    """Write showers of CaloChallenge; a tenth of the voxels have less than any threshold."""
+    rng, geometry = np.random.default_rng(seed), calochallenge(data_set)
+    energy = (Condition("incident_energy", "GeV", 0.25, 4200.0),)
+    spec = SampleSpec("shower", "calochallenge", (geometry.n_cells,), "MeV", energy, geometry)
+    values = rng.exponential(100, (n, geometry.n_cells)).astype("f4")
+    values[rng.random(values.shape) < 0.1] = 1e-3
+    with HDF5Writer(path, spec, n) as writer:
+        writer.append(Samples(values, {"incident_energy": np.full(n, 100, "f4")}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("data_set", "views"),
+    [
+        ("1-photons", ["low", "low_normed", "high"]),
+        ("2", ["low", "low_normed", "high", "resnet"]),
+    ],
+)
+def test_a_preset_of_calochallenge_has_its_views_and_threshold(tmp_path, data_set, views):
+    paths = [voxels(tmp_path / f"{i}.h5", data_set, 100, i) for i in range(2)]
+    pair = load_pair(*paths, None, 0)
+    shown = {v.name: v for v in shower_views(pair, f"calochallenge-{data_set}", 0)}
+    assert [*shown] == views
+    cells = shown["low"].generated[:, 1:]
+    assert cells[cells > 0].min() > 1e-3 / 100e3
+    assert (cells == 0).mean() == pytest.approx(0.1, abs=0.02)
+    if "resnet" in shown:
+        assert shown["resnet"].image == (45, 16, 9)
+        np.testing.assert_array_equal(shown["resnet"].reference, shown["low"].reference)
+
+
+def counts(path, amplitude, seed, simulations=80, each=4):
+    """Write Poisson counts of white lognormal maps, several of each simulation."""
+    rng = np.random.default_rng(seed)
+    n = simulations * each
+    normal = rng.standard_normal((n, 1, 16, 16)) * amplitude
+    maps = rng.poisson(8 * np.exp(normal - amplitude**2 / 2)).astype("f4")
+    grid = Grid(("counts",), ("x", "y"), (32.0, 32.0), "Mpc/h", (True, True))
+    spec = SampleSpec("field", "native", (1, 16, 16), "count", (), grid=grid)
+    column = {"simulation": Column((), "", "number of the simulation", dtype="i8")}
+    with HDF5Writer(path, spec, n, beside=column) as writer:
+        writer.append(Samples(maps, {}), {"simulation": np.arange(simulations).repeat(each)})
+    return path
+
+
+def test_fields_are_told_by_their_statistics(tmp_path):
+    reference = counts(tmp_path / "r.h5", 0.5, 0)
+    good = counts(tmp_path / "g.h5", 0.5, 1)
+    bad = counts(tmp_path / "b.h5", 0.9, 2)
+    perfect = by_name(classifiers(load_pair(good, reference, None, 0), SETTINGS))["observables"]
+    assert judge(perfect).status not in ("poor", "fair")
+    assert (perfect.n, perfect.leading) == (320, True)
+    told = by_name(classifiers(load_pair(bad, reference, None, 0), SETTINGS))["observables"]
+    assert judge(told).status == "poor"
+    assert "nearly all fields apart" in told.says
+
+
+@pytest.mark.parametrize(
+    ("simulations", "each", "words"),
+    [(8, 20, "Too few simulations: 8, but 10"), (20, 4, "Too few fields: n = 80, but 100")],
+)
+def test_too_few_fields_train_no_classifier(tmp_path, simulations, each, words):
+    paths = [counts(tmp_path / f"{i}.h5", 0.5, i, simulations, each) for i in range(2)]
+    (number,) = classifiers(load_pair(*paths, None, 0), SETTINGS)
+    assert np.isnan(number.value)
+    assert judge(number).status == "unclear"
+    assert words in judge(number).text

@@ -1,13 +1,23 @@
 """Measured things go into JSON and come back; one rule judges their numbers."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from emulators.benchmarks.draw import draw
 from emulators.benchmarks.judge import clear, judge, lines, written
-from emulators.benchmarks.measured import Axis, Curve, Number, Picture, from_json, to_json
+from emulators.benchmarks.measured import (
+    Axis,
+    Curve,
+    Histogram,
+    Matrix,
+    Number,
+    Picture,
+    from_json,
+    to_json,
+)
 from emulators.errors import InputError
 from emulators.observables.resampling import measure_difference
 
@@ -38,8 +48,14 @@ PICTURE = Picture(
     names=(("1 GeV", "2 GeV"), ("1 GeV",)),
     unit="MeV",
     log=True,
-    extent=(2.0, 3.0),
+    edges=((np.arange(4.0), np.arange(4.0)),) * 2,
 )
+HISTOGRAM = Histogram("energy", "energy", "", np.geomspace(1, 8, 4), Axis("E", "GeV", log=True),
+                      np.array([3.0, 2, 1]), np.array([2.0, 2, 2]), ((0, 1), (0, 0)))  # fmt: skip
+MATRIX = Matrix("m", "correlation", "", (np.eye(3), -np.eye(3)), ("a", "b"), ((0, 1), (-1, 1)),
+                rows=("x", "x", "y"), columns=("x", "x", "y"))  # fmt: skip
+SCALED = Matrix("s", "correlation", "", (np.eye(3),), ("a",), ((0, 1),),
+                axis=Axis("k", "h/Mpc", log=True), at=np.array([1.0, 2, 4]))  # fmt: skip
 NUMBER = Number("auc", "AUC", 0.6, 0.01, 0.5, 0.01, 100, limit=0.05, fails=0.3)
 
 
@@ -51,7 +67,9 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize("thing", [CURVE, PICTURE, NUMBER], ids=lambda t: type(t).__name__)
+@pytest.mark.parametrize(
+    "thing", [CURVE, PICTURE, NUMBER, HISTOGRAM, MATRIX, SCALED], ids=lambda t: type(t).__name__
+)
 def test_what_goes_into_json_comes_back(thing):
     text = json.dumps(to_json(thing), allow_nan=False)
     again = from_json(json.loads(text))
@@ -71,10 +89,31 @@ def test_groups_come_back_and_unknown_things_do_not():
         from_json(to_json(NUMBER) | {"colour": "red"})
 
 
-@pytest.mark.parametrize("things", [[CURVE], [CURVE] * 4, [PICTURE]])
-def test_curves_and_pictures_are_drawn(things):
+POLAR = replace(PICTURE, polar=True, edges=((np.linspace(0, 6.28, 4), np.arange(4.0)),) * 2)
+BINNED = replace(CURVE, edges=np.array([0.5, 1.5, 3, 5]), x=np.array([1.0, 2, 4]))
+ALONE = replace(CURVE, deviation=np.full(3, np.nan))
+
+
+@pytest.mark.parametrize(
+    ("things", "panels"),
+    [
+        ([CURVE], 2),
+        ([CURVE] * 4, 8),
+        ([replace(CURVE, family="P(k)")] * 2, 1),
+        ([replace(CURVE, difference=True)], 2),
+        ([BINNED], 2),
+        ([ALONE], 1),
+        ([PICTURE], 4),
+        ([POLAR], 4),
+        ([HISTOGRAM] * 2, 4),
+        ([MATRIX], 4),
+        ([SCALED], 2),
+    ],
+)
+def test_each_type_is_drawn(things, panels):
     figure = draw(things)
-    assert len(figure.axes) >= 2 * len(things)
+    figure.draw_without_rendering()
+    assert len(figure.axes) >= panels
     with pytest.raises(ValueError, match="has no plot"):
         draw([NUMBER])
 
@@ -120,6 +159,7 @@ def test_few_simulations_need_more_standard_deviations():
         (1.23456, 0.0123, "1.235 ± 0.012 %"),
         (0.5, None, "0.5 %"),
         (12345.0, 120.0, "12345 ± 120 %"),
+        (12345.0, None, "12,345 %"),
     ],
 )
 def test_numbers_are_written_to_the_second_digit_of_their_error(value, error, words):

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from emulators.benchmarks import measured_features
-from emulators.benchmarks import page as page_of_showers
+from emulators.benchmarks import report as reports
+from emulators.benchmarks import write
 from emulators.benchmarks.drawing import _NIGHT, INK, figure_of, svg
 from emulators.benchmarks.frame import frame, table
 from emulators.benchmarks.report import benchmark
@@ -37,10 +37,10 @@ def report(source, folder, *parts):
     """Benchmark one part of a file against another, and draw few panels of a kind."""
     files = [convert(source, folder / f"{i}.h5", rows=rows) for i, rows in enumerate(parts)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measured_features, "HALVINGS", 2)
-        patch.setattr(measured_features, "HALF_SAMPLES", 2)
-        patch.setattr(page_of_showers, "shown", lambda members: members[:2])
-        benchmark(*files, folder / "report", classifiers=False, speed=False)
+        patch.setattr(reports, "HALVINGS", 2)
+        patch.setattr(reports, "RESAMPLINGS", 10)
+        patch.setattr(write, "DRAWN", 2)
+        benchmark(*files, folder / "report", classifiers=False, speed=False, beside=False)
     return folder / "report" / "report.html"
 
 
@@ -51,7 +51,8 @@ def shower_page(tmp_path_factory):
 
 def metric(name, group, value, **more):
     numbers = {"error": 0.1 * value, "floor": 0.02, "floor_error": 0.001, "n": 1000, "unit": ""}
-    return {"name": name, "group": group, "value": value} | numbers | more
+    label = {"classifiers/high": "AUC high", "speed/time": "ms, largest batch"}.get(name, name)
+    return {"name": name, "label": label, "group": group, "value": value} | numbers | more
 
 
 def suite_record():
@@ -60,18 +61,18 @@ def suite_record():
         {
             "name": name,
             "metrics": [
-                metric("AUC high", "classifiers", auc),
-                metric("separation power", "distributions", power),
-                metric("ms, batch 1", "cost", ms, floor=None, n=1),
-                metric("ms, largest batch", "cost", ms / 10, floor=None, n=1000),
+                metric("classifiers/high", "Fidelity", auc),
+                metric("observables/separation_power", "Fidelity", power),
+                metric("ms, batch 1", "Cost", ms, floor=None, n=1),
+                metric("speed/time", "Cost", ms / 10, floor=None, n=1000),
             ],
-            "equivalent": {"value": 50.0, "low": 40.0, "high": 60.0, "of": "showers"},
             "verdict": [{"status": "good"}],
-            "simulation": 0.2,
+            "simulation": 200.0,
         }
         for name, auc, power, ms in (("b <i>", 0.9, 0.3, 1.0), ("a", 0.6, 0.04, 9.0))
     ]
     return {
+        "format_version": 2,
         "title": "Two & more",
         "kind": "shower",
         "systems": systems,

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from emulators.benchmarks.diagnosis.repeats import memorised
-from emulators.benchmarks.field_report.pair import load_fields
+from emulators.benchmarks.chapters.faults import faults
+from emulators.benchmarks.judge import judge
 from emulators.benchmarks.pair import load_pair
-from emulators.benchmarks.verdict import _faults
 from emulators.cli import cli
 from emulators.data.convert import convert, split
 from emulators.data.dataset import Dataset, split_rows
@@ -131,7 +130,7 @@ def test_a_file_is_not_measured_against_itself(trained, field_file, tmp_path):
         with pytest.raises(InputError, match=r"of its .* showers are showers of .*itself"):
             load_pair(first, second, None, 0)
     with pytest.raises(InputError, match=r"96 of its 96 fields are fields of .*itself"):
-        load_fields(field_file, field_file, None, 0)
+        load_pair(field_file, field_file, None, 0)
     words = ["benchmark", copy, files[0], "-o", tmp_path / "out"]
     done = CliRunner().invoke(cli, list(map(str, words)))
     assert done.exit_code == 2
@@ -155,16 +154,20 @@ def test_known_showers_among_the_generated_are_named(trained, tmp_path):
     rows = np.concatenate([parts["test"][:3], parts["train"][:5]])
     pair = load_pair(mixed(made[0], files[0], rows, tmp_path / "g.h5"), files[0], None, 0)
     assert pair.files["generated"]["copies"] == {"reference": 3, "training": 5}
-    findings = [vars(f) for f in memorised(pair, 0)]
-    (line,) = [v for v in _faults(findings) if v["what"] == "fault: memorised"]
-    assert line["status"] == "poor"
-    assert (
-        "3 of 200 generated showers are showers of the reference, value for value" in line["text"]
-    )
-    assert "5 of 200 generated showers are showers that were trained on" in line["text"]
+    copies = exact_copies(pair)
+    assert copies.value == 100 * 8 / 200
+    text = judge(copies).text
+    assert "3 of 200 generated showers are showers of the reference, value for value." in text
+    assert "5 of 200 generated showers are showers that were trained on" in text
     clean = load_pair(made[0], files[0], None, 0)
     assert clean.files["generated"]["copies"] == {"reference": 0, "training": 0}
-    assert not [f for f in memorised(clean, 0) if "exact" in f.part]
+    assert (exact_copies(clean).value, exact_copies(clean).status) == (0, "good")
+
+
+def exact_copies(pair):
+    number = faults(pair, {"seed": 0, "halvings": 2})[0]
+    assert number.name == "exact_copies"
+    return number
 
 
 def test_known_fields_among_the_generated_are_named(field_emulator_file, field_file, tmp_path):
@@ -172,7 +175,7 @@ def test_known_fields_among_the_generated_are_named(field_emulator_file, field_f
     made = generate_file(
         load(field_emulator_file, "cpu"), 40, tmp_path / "made.h5", conditions=conditions
     )
-    pair = load_fields(made, field_file, None, 0)
+    pair = load_pair(made, field_file, None, 0)
     parts = Dataset(field_file).split(0.2, 0.2, 0)
     np.testing.assert_array_equal(pair.rows["reference"], parts["test"])
     np.testing.assert_array_equal(pair.trained, parts["train"])
@@ -180,5 +183,9 @@ def test_known_fields_among_the_generated_are_named(field_emulator_file, field_f
     changed = convert(made, tmp_path / "changed.h5")
     with h5py.File(changed, "a") as file:
         file["fields"][:6] = Dataset(field_file).take(rows).values
-    copies = load_fields(changed, field_file, None, 0).files["generated"]["copies"]
-    assert copies == {"reference": 2, "training": 4}
+    pair = load_pair(changed, field_file, None, 0)
+    assert pair.files["generated"]["copies"] == {"reference": 2, "training": 4}
+    copies = exact_copies(pair)
+    assert (copies.value, copies.status) == (100 * 6 / 40, "poor")
+    assert "2 of 40 generated fields are fields of the reference, value for value." in copies.says
+    assert exact_copies(load_pair(made, field_file, None, 0)).status == "good"

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from scipy.integrate import quad
-from scipy.stats import norm
 
 from emulators import load
-from emulators.benchmarks import cache, classifier, distributions, measured_features, report
-from emulators.benchmarks.field_report import page as field_page
+from emulators.benchmarks import cache, classifier, report, results
+from emulators.benchmarks.chapters import chapters_of
+from emulators.benchmarks.report import Report
 from emulators.benchmarks.suites import steps as suite_steps
-from emulators.benchmarks.suites.metrics import equivalent_samples, known_metrics, met
+from emulators.benchmarks.suites.metrics import known_metrics, met
 from emulators.benchmarks.suites.page import html
-from emulators.benchmarks.suites.suite import Suite, plan_suite, read_suite, run_suite
+from emulators.benchmarks.suites.run import plan_suite, run_suite
+from emulators.benchmarks.suites.suite import Suite, read_suite
 from emulators.benchmarks.suites.tables import comparison, lead, markdown, verdict, warnings
 from emulators.cli import cli
 from emulators.config import as_mapping, build
@@ -30,7 +30,6 @@ from emulators.data.dataset import Dataset
 from emulators.data.hdf5 import HDF5Writer
 from emulators.data.spec import Samples
 from emulators.errors import InputError
-from emulators.observables.distances import measure, quantile_edges, separation_power
 from emulators.simulators.toy_shower import ToyShower
 from emulators.training import loop
 from emulators.training.tally import TrainingDiverged
@@ -86,28 +85,31 @@ judged = false
 [benchmark]
 seeds = 1
 speed = false
+beside = false
 
 [thresholds]
-"separation power" = 0.9
+"observables/separation_power" = 0.9
 """
 
 
 def quick(patch, folder):
-    """Small classifiers, few resamplings, no diagnosis and pages of single reports.
+    """Small classifiers, few resamplings, few chapters and no pages of single reports.
 
     What is kept, is kept in ``folder``.
     """
     patch.setattr(cache, "default_folder", lambda: folder)
     tiny = dataclasses.replace(classifier.PRESETS["fast"], width=8, epochs=1)
     patch.setitem(classifier.PRESETS, "fast", tiny)
-    for module in (report, distributions):
-        patch.setattr(module, "HALVINGS", 4)
-        patch.setattr(module, "RESAMPLINGS", 20)
-    patch.setattr(measured_features, "HALVINGS", 2)
-    patch.setattr(measured_features, "HALF_SAMPLES", 2)
-    patch.setattr(report, "diagnose", lambda pair, seed: [])
-    patch.setattr(report, "html", lambda record: "")
-    patch.setattr(field_page, "html", lambda record: "")
+    patch.setattr(report, "HALVINGS", 4)
+    patch.setattr(report, "RESAMPLINGS", 20)
+    asked = {
+        kind: [c for c in chapters_of(kind) if c.name in CHAPTERS] for kind in ("shower", "field")
+    }
+    patch.setattr(report, "chapters_of", asked.__getitem__)
+    patch.setattr(results, "html", lambda record: "")
+
+
+CHAPTERS = ("observables", "classifiers", "correlations", "power", "one_point", "worth")
 
 
 @pytest.fixture(autouse=True)
@@ -202,15 +204,13 @@ def test_metrics_have_floors_and_known_names(made):
     for entry, slug in zip(made[1]["systems"], ("one", "two-wider"), strict=True):
         found = {m["name"]: m for m in entry["metrics"]}
         assert set(found) <= set(known_metrics("shower"))
-        for name in ("AUC high", "separation power", "Wasserstein", "correlations"):
+        whole = Report.read(made[0] / "reports" / slug)
+        for name in ("classifiers/high", "observables/separation_power", "correlations/mean"):
             assert found[name]["floor"] is not None
             assert found[name]["n"] in (120, 60)
-        report = json.loads((made[0] / "reports" / slug / "report.json").read_text())
-        assert found["correlations"]["value"] == report["correlations"]["mean"]["value"]
-        assert found["minutes of training"]["value"] > 0
-        assert found["weights"]["value"] == entry["emulator"]["weights"]
-        # 60 showers are too few, as its report says
-        assert not {"FPD", "Fréchet, critic", "layer means"} & set(found)
+            assert found[name]["value"] == whole[name].value
+        assert found["training/minutes"]["value"] > 0
+        assert found["training/weights"]["value"] == entry["emulator"]["weights"]
         curve = entry["curve"]
         assert curve["samples"] == [160, 320, 480]
         assert len(curve["values"]) == len(curve["minutes"]) == 3
@@ -221,10 +221,10 @@ def test_systems_share_the_floors_of_the_reference(made):
     folder, record, done = made
     taken = re.findall(r"(\d+) results were measured before", done.stderr)
     assert len(taken) == 1  # by the second report alone
-    # at the least the floors of FPD, KPD, neighbourhoods and of four classifiers
-    assert 3 * 2 + 4 <= int(taken[0]) < len(list((folder.parent / "cache").iterdir()))
+    # at the least the floors of four classifiers
+    assert 4 <= int(taken[0]) < len(list((folder.parent / "cache").iterdir()))
     one, two = ({m["name"]: m for m in s["metrics"]} for s in record["systems"])
-    for name in ("AUC high", "separation power"):
+    for name in ("classifiers/high", "observables/separation_power"):
         assert one[name]["floor"] == two[name]["floor"]
         assert one[name]["value"] != two[name]["value"]
 
@@ -358,18 +358,20 @@ def test_a_threshold_that_is_missed_is_exit_code_1_if_asked(made, monkeypatch):
     folder = made[0]
     monkeypatch.chdir(folder.parent)
     # a training of 30 steps is far from anything
-    limit = ["--set", 'thresholds={"separation power"=0.001}']
+    limit = ["--set", 'thresholds={"observables/separation_power"=0.001}']
     assert run("suite.toml", "-o", "out", *limit).exit_code == 0
     missed = run("suite.toml", "-o", "out", *limit, "--check")
     assert missed.exit_code == 1
-    assert "one: poor" in missed.output
-    assert "Thresholds missed: separation power" in missed.output
-    assert "two, wider: poor: " in missed.output  # by its report: no threshold holds for it
+    assert "poor: one: " in missed.output
+    assert "Thresholds missed: observables/separation_power" in missed.output
+    assert "poor: two, wider: " in missed.output  # by its report: no threshold holds for it
     assert run("suite.toml", "-o", "out", *limit, "--set", "check=true").exit_code == 1
     assert run("suite.toml", "-o", "out", "--check").exit_code == 0
-    unmeasured = run("suite.toml", "-o", "out", "--check", "--set", "thresholds={FPD=1e9}")
+    unmeasured = run(
+        "suite.toml", "-o", "out", "--check", "--set", 'thresholds={"features/fpd"=1e9}'
+    )
     assert unmeasured.exit_code == 1
-    assert "FPD was not measured" in unmeasured.output
+    assert "features/fpd was not measured" in unmeasured.output
 
 
 def test_a_training_that_diverges_is_not_the_end(measured, toy, tmp_path, monkeypatch):
@@ -385,7 +387,7 @@ def test_a_training_that_diverges_is_not_the_end(measured, toy, tmp_path, monkey
     monkeypatch.setattr(loop, "train", diverge)
     done = run("suite.toml", "-o", "out")
     assert done.exit_code == 0, done.output
-    assert "two, wider: poor: The training came to no end: diverged before 160" in done.output
+    assert "poor: two, wider: the training came to no end: diverged before 160" in done.output
     again = run("suite.toml", "-o", "out")
     assert again.stderr.count(": done before\n") == 5
     assert "diverged" in (folder / "out" / "suite.md").read_text()
@@ -397,14 +399,14 @@ def test_a_training_that_diverges_is_not_the_end(measured, toy, tmp_path, monkey
         ("[benchmark]", "[benchmrk]", "unknown key 'benchmrk' (did you mean 'benchmark'?)"),
         ("judged", "juged", "unknown key 'system[1].juged' (did you mean 'judged'?)"),
         ('kind = "shower"', 'kind = "showers"', "did you mean 'shower'?"),
-        ('kind = "shower"', 'kind = "field"', "no metric 'separation power'"),
-        ('"separation power"', '"separation"', "did you mean 'separation power'?"),
+        ('kind = "shower"', 'kind = "field"', "no metric 'observables/separation_power'"),
+        ('"observables/sep', '"observable/sep', "did you mean 'observables/separation_power'?"),
         ("title =", "titel =", "unknown key 'titel' (did you mean 'title'?)"),
         ('recipe = "recipe.toml"', 'emulator = "x"\nrecipe = "recipe.toml"', "recipe and emulator"),
         ('name = "two, wider"', 'name = "One!"', "'one' and 'One!' would share the files of 'one'"),
         ("test = 0.4", "test = 0.95", "some left to train on"),
         ("seeds = 1", "seeds = 0", "seeds must be at least 1"),
-        ('"separation power" = 0.9', "[check]", "'check' = {} is not of type bool"),
+        ('"observables/separation_power" = 0.9', "[check]", "'check' = {} is not of type bool"),
         ("widths=[16]", "width=16", "unknown key 'network.width' (did you mean 'widths'?)"),
         ('"recipe.toml"', '"recipes.toml"', "recipes.toml: no such recipe"),
         ('path = "toy.h5"', 'path = "no.h5"', "no.h5: no such file"),
@@ -495,102 +497,36 @@ def test_fields(field_file, field_emulator_file, tmp_path):
             "data": {"path": str(field_file), "validation": 0.2, "test": 0.5},
             "system": [{"name": "maps", "emulator": str(field_emulator_file)}],
             "benchmark": {"seeds": 1, "speed": False},
-            "thresholds": {"P(k) to Nyquist": 1e6},
+            "thresholds": {"power/half": 1e6},
         },
     )
     record = run_suite(plan, tmp_path / "out")
     (entry,) = record["systems"]
     names = {m["name"] for m in entry["metrics"]}
     assert names <= set(known_metrics("field"))
-    for name in ("P(k) to half Nyquist", "P(k) to Nyquist", "correlation of P(k)", "peaks"):
+    for name in ("power/half", "power/nyquist", "power/correlation", "one_point/peaks"):
         assert name in names
     assert record["thresholds"][0]["met"]
-    assert entry["equivalent"]["of"] == "simulations"
-    assert "P(k) to Nyquist, %" in markdown(record)
-    assert verdict(record)[0]["status"] == "good"
-
-
-def observable(reference, generated, rng):
-    """Return an entry of a report's observables."""
-    halves = []
-    for _ in range(20):
-        rows = rng.permutation(len(reference))
-        halves.append((reference[rows[: len(rows) // 2]], reference[rows[len(rows) // 2 :]]))
-    found = measure(generated[: len(halves[0][0])], halves, rng, 20)
-    return {"distances": {k: dataclasses.asdict(v) for k, v in found.items()}}
-
-
-def test_equivalent_showers_are_as_far_from_the_simulation_as_the_emulator():
-    rng = np.random.default_rng(3)
-    shift, n = 0.4, 20_000
-    entries = [
-        observable(rng.standard_normal(n), shift + rng.standard_normal(n), rng) for _ in range(3)
-    ]
-    found = equivalent_samples({"kind": "shower", "observables": entries})
-
-    def integrand(x):
-        p, q = norm.pdf(x), norm.pdf(x - shift)
-        return 0.5 * (p - q) ** 2 / (p + q)
-
-    truth = quad(integrand, -8, 8)[0]
-    assert found["excess"] == pytest.approx(truth, rel=0.1)
-    assert found["low"] < found["value"] < found["high"]
-    # so many normal numbers, in equally filled bins of the law itself, are as far from it
-    edges = np.append(norm.ppf(np.arange(50) / 50), np.inf)
-    m = round(found["value"])
-    drawn = np.array([np.histogram(rng.standard_normal(m), edges)[0] for _ in range(2000)])
-    by_chance = separation_power(drawn, np.full((2000, 50), 1 / 50)).mean()
-    assert by_chance == pytest.approx(truth, rel=0.15)
-    assert len(quantile_edges(rng.standard_normal(n))) == 51  # the report's bins are alike
-
-
-def test_a_perfect_emulator_has_a_limit_alone():
-    rng = np.random.default_rng(4)
-    entries = [observable(rng.standard_normal(4000), rng.standard_normal(4000), rng)]
-    found = equivalent_samples({"kind": "shower", "observables": entries})
-    assert found["value"] is None
-    assert found["high"] is None
-    assert found["low"] > 1000  # of the 2,000 in a half
-
-
-@pytest.mark.parametrize(("bias", "known"), [(0.1, True), (0.0, False)])
-def test_equivalent_simulations(bias, known):
-    """Scatter 0.3 in every shell: (0.3 / 0.1)^2 = 9 simulations scatter as far as the bias."""
-    shells, simulations, scatter = 400, 400, 0.3
-    own = scatter / simulations**0.5
-    rng = np.random.default_rng(5)
-    error = own * 2**0.5
-    curve = {
-        "name": "power",
-        "judged": [True] * shells,
-        "ratio": list(1 + bias + error * rng.standard_normal(shells)),
-        "error": [error] * shells,
-        "reference": [7.0] * shells,
-        "reference_error": [7 * own] * shells,
-        "simulations": [simulations, simulations],
-    }
-    found = equivalent_samples({"kind": "field", "channels": [{"curves": [curve]}]})
-    if known:
-        assert found["value"] == pytest.approx(9, rel=0.15)
-        assert found["low"] < 9 < found["high"]
-    else:
-        assert found["value"] is None
-        limit = scatter**2 / (2 * 2**0.5 * error**2)  # where the excess came out as 0 or less
-        assert 0.5 * limit < found["low"] < 1.01 * limit
+    assert set(entry["beside"]) == {"untrained start", "lognormal fields"}
+    text = markdown(record)
+    assert "P(k) to half of Nyquist, %" in text
+    assert "| maps, untrained start |" in text
+    assert "| lognormal fields |" in text
+    assert verdict(record)[0]["status"] != "good"  # by its report, whatever the threshold
 
 
 @pytest.mark.parametrize(
     ("name", "value", "limit", "kept"),
     [
-        ("AUC high", 0.7, 0.8, True),
-        ("AUC high", 0.9, 0.8, False),
-        ("recall", 0.9, 0.8, True),
-        ("recall", 0.7, 0.8, False),
-        ("recall", None, 0.8, False),
+        ("classifiers/high", 0.7, 0.8, True),
+        ("classifiers/high", 0.9, 0.8, False),
+        ("features/recall", 0.9, 0.8, True),
+        ("features/recall", 0.7, 0.8, False),
+        ("features/recall", None, 0.8, False),
     ],
 )
 def test_more_is_better_of_some_metrics(name, value, limit, kept):
-    assert met({"name": name, "value": value}, limit) is kept
+    assert met({"more": name == "features/recall", "value": value}, limit) is kept
 
 
 @pytest.mark.parametrize("name", ["showers-smoke", "showers", "fields", "objectives"])
@@ -611,9 +547,9 @@ def test_the_suites_that_ship_are_good_suites(name, monkeypatch):
             )
 
 
-def test_a_published_suite_is_a_table_of_the_readme(made, tmp_path):
+def test_a_published_suite_is_a_table_of_the_docs(made, tmp_path):
     results = runpy.run_path(str(ROOT / "docs" / "make_results.py"))
-    table = results["suite_table"](made[1])
+    table = results["suite_tables"](made[1])
     assert "**Toy**" in table
     assert "| one |" in table
     assert "| floor: reference against itself |" in table

@@ -1,11 +1,12 @@
 """Speed: closed forms of ratios and costs, counters of energy, fresh processes, simulations."""
 
-import base64
 import ctypes
 import importlib.util
+import io
 import json
+import math
 import shutil
-import xml.etree.ElementTree as ElementTree
+import sys
 from types import SimpleNamespace
 
 import h5py
@@ -13,17 +14,22 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from matplotlib.figure import Figure
 
 from emulators import load
-from emulators.benchmarks import measured_features, report
-from emulators.benchmarks.field_report.pair import load_fields
-from emulators.benchmarks.measured import plain
-from emulators.benchmarks.page import throughput as section
+from emulators.benchmarks import report
+from emulators.benchmarks.chapter import Result
+from emulators.benchmarks.chapters import chapters_of
+from emulators.benchmarks.draw import draw
+from emulators.benchmarks.measured import Curve
 from emulators.benchmarks.pair import load_pair
-from emulators.benchmarks.speed import energy_use, reference_cost, start_up, throughput
-from emulators.benchmarks.speed import plots as throughput_plots
-from emulators.benchmarks.speed import timing as speed
+from emulators.benchmarks.speed import (
+    energy_use,
+    fresh_process,
+    reference_cost,
+    start_up,
+    throughput,
+    timing,
+)
 from emulators.benchmarks.speed.energy_use import Counter, joules
 from emulators.benchmarks.speed.reference_cost import (
     Simulation,
@@ -31,7 +37,8 @@ from emulators.benchmarks.speed.reference_cost import (
     mean_cost,
     measure_simulation,
 )
-from emulators.benchmarks.speed.tables import throughput_parts
+from emulators.benchmarks.speed.result import speed_result
+from emulators.benchmarks.write import figures_of
 from emulators.cli import cli
 from emulators.data.convert import convert
 from emulators.data.cut import Cut
@@ -54,8 +61,67 @@ def quick(monkeypatch):
     monkeypatch.setattr(throughput, "_SECONDS", 0.01)
     monkeypatch.setattr(start_up, "SECONDS", 0.05)
     monkeypatch.setattr(start_up, "START_UPS", 1)
-    monkeypatch.setattr(reference_cost, "SECONDS", 0.0)
-    monkeypatch.setattr(reference_cost, "LEAST", 4)
+
+
+class Clock:
+    """A clock that goes by what answers take."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+@pytest.fixture
+def canned(monkeypatch):
+    """Answer at once for fresh processes, by a clock of its own; simulations cost ``costs``."""
+    clock, costs, requests, begun = Clock(), [1.0], [], []
+
+    class Canned:
+        def __init__(self, request, environment=None):
+            requests.append(request)
+            self.answers, self.began = [], clock.now
+            if request["what"] == "emulator":
+                begun.append(self)
+                self.slowness = len(begun)
+                clock.now += 4.0  # one second of it before Python runs
+                parts = {"import": 2.0, "load": 0.75, "first_sample": 0.25}
+                self.answers.append({**parts, "peak_bytes": 1, "accelerator_peak_bytes": None})
+            else:
+                self.answers.append({"start": 0.5})
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def ask(self, request):
+            requests.append(request)
+            if isinstance(request, dict):  # the second draws half as fast as the first
+                times = [t * self.slowness for t in (0.1, 0.2, 0.3)]
+                self.answers.append(
+                    {"times": times, "peak_bytes": 9, "accelerator_peak_bytes": None}
+                )
+                return
+            seconds = costs[request % len(costs)]
+            failed = "" if math.isfinite(seconds) else "Error: of its own"
+            seconds = 1.0 if failed else seconds
+            clock.now += seconds
+            used = {"seconds": seconds, "cpu_seconds": 0.8 * seconds}
+            self.answers.append({**used, "failed": failed})
+
+        def answer(self, patience=start_up.PATIENCE):
+            answer = self.answers.pop(0)
+            if answer.get("seconds", 0.0) > patience:
+                raise start_up.Ended("no answer")
+            return answer
+
+    for module in (start_up, reference_cost):
+        monkeypatch.setattr(module, "Fresh", Canned)
+        monkeypatch.setattr(module, "time", clock)
+    return SimpleNamespace(clock=clock, costs=costs, requests=requests)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +137,11 @@ def generated(toy_showers):
     return changed(toy_showers, toy_showers.with_name("generated.h5"))
 
 
+@pytest.fixture(scope="module")
+def pair(toy_showers, generated):
+    return load_pair(generated, toy_showers, None, 0)
+
+
 def changed(source, target):
     shutil.copy(source, target)
     with h5py.File(target, "a") as file:
@@ -83,18 +154,18 @@ def changed(source, target):
 
 
 def entry(**values):
-    known = {"device": "cpu", "threads": 1, "batch": 10, "writing": False, "repeats": 3}
-    known |= {"seconds_per_sample": 0.02, "spread": 0.002, "joules_per_sample": None}
-    known |= {"cpu_seconds_per_sample": 0.01, "cpu_spread": 0.0003, "energy_of": []}
-    return known | {"speed_up": None} | values
+    usual = {"device": "cpu", "threads": 1, "batch": 10, "writing": False, "repeats": 3}
+    usual |= {"seconds_per_sample": 0.02, "spread": 0.002, "joules_per_sample": None}
+    usual |= {"cpu_seconds_per_sample": 0.01, "cpu_spread": 0.0003, "energy_of": []}
+    return usual | {"speed_up": None} | values
 
 
 def simulated(**values):
-    known = {"generator": "a code", "source": "preset x", "conditions": "its own law"}
-    known |= {"simulations": 7, "failed": 0, "samples_per_simulation": 1.0, "start": 2.0}
-    known |= {"seconds_per_sample": 3.0, "error": 0.4, "cpu_seconds_per_sample": 2.0}
-    known |= {"cpu_error": 0.08, "joules_per_sample": None, "energy_of": [], "regressed": False}
-    return known | values
+    usual = {"generator": "a code", "source": "preset x", "conditions": "its own law"}
+    usual |= {"simulations": 7, "failed": 0, "samples_per_simulation": 1.0, "start": 2.0}
+    usual |= {"seconds_per_sample": 3.0, "error": 0.4, "cpu_seconds_per_sample": 2.0}
+    usual |= {"cpu_error": 0.08, "joules_per_sample": None, "energy_of": [], "regressed": False}
+    return usual | values
 
 
 # The simulation's cost
@@ -132,18 +203,18 @@ def test_the_error_of_a_regressed_cost_is_its_scatter():
 
 def test_a_ratio_has_the_error_of_both():
     reference = simulated()
-    equal = speed.ratio(entry(), reference)
+    equal = timing.ratio(entry(), reference)
     assert equal == {
         "value": pytest.approx(200),
         "error": pytest.approx(200 * np.hypot(0.04, 0.03)),
         "equal": True,
     }
-    clock = speed.ratio(entry(threads=2), reference)
+    clock = timing.ratio(entry(threads=2), reference)
     assert clock["value"] == pytest.approx(100)
     assert clock["error"] == pytest.approx(100 * np.hypot(0.04, 0.1))
     assert not clock["equal"]
-    assert speed.ratio(entry(), simulated(cpu_error=None))["error"] is None
-    assert speed.ratio(entry(), None) is None
+    assert timing.ratio(entry(), simulated(cpu_error=None))["error"] is None
+    assert timing.ratio(entry(), None) is None
 
 
 # Energy
@@ -271,8 +342,8 @@ def test_samples_are_asked_for_at_the_conditions_compared(emulator_file, monkeyp
 
 
 def test_conditions_of_fields_are_those_of_simulations(field_file, tmp_path):
-    pair = load_fields(changed(field_file, tmp_path / "maps.h5"), field_file, None, 0)
-    found = speed.compared_conditions(pair, 0)
+    pair = load_pair(changed(field_file, tmp_path / "maps.h5"), field_file, None, 0)
+    found = timing.compared_conditions(pair, 0)
     assert {k: len(v) for k, v in found.items()} == {"omega_m": 24, "sigma_8": 24}
     known = {tuple(row) for row in pair.conditions["reference"]}
     assert {*zip(found["omega_m"], found["sigma_8"])} == known
@@ -281,30 +352,62 @@ def test_conditions_of_fields_are_those_of_simulations(field_file, tmp_path):
 # Fresh processes
 
 
+@pytest.mark.long
 def test_a_fresh_process_tells_its_start_and_its_memory(emulator_file, tmp_path, monkeypatch):
     # what lies in the working folder must not stand in for Python's own modules
     (tmp_path / "json.py").write_text("raise SystemExit('shadowed')")
     monkeypatch.chdir(tmp_path)
     emulator = load(emulator_file)
     with start_up.saved(emulator) as path:
-        found = start_up.measure_start_up(path, "cpu", 20_000, 0)
+        told = start_up.measure_start_up(path, "cpu", 20_000, 0)
     assert (emulator.name, emulator.sha256) == ("tiny", load(emulator_file).sha256)
-    seconds = {k: v["median"] for k, v in found["seconds"].items()}
+    seconds = {k: v["median"] for k, v in told["seconds"].items()}
     assert seconds.pop("total") == pytest.approx(sum(seconds.values()))
     assert all(value > 0 for value in seconds.values())
     assert seconds["import"] > seconds["python"]  # torch
-    one, many = found["peak_bytes"]
-    assert many > one + 20_000 * 504 * 4 > 100 << 20
+    small, large = told["peak_bytes"]
+    assert large > small + 20_000 * 504 * 4 > 100 << 20
 
 
+def test_what_runs_in_a_fresh_process_times_what_it_is_asked(emulator_file, monkeypatch):
+    request = {"batch": 5, "seconds": 0, "least": 3, "threads": None}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(request) + "\n"))
+    answers = []
+    fresh_process._emulator(
+        lambda **values: answers.append(values), path=str(emulator_file), device="cpu", seed=0
+    )
+    first, repeated = answers
+    assert min(first[k] for k in ("import", "load", "first_sample")) > 0
+    assert len(repeated["times"]) == 3
+    assert first["peak_bytes"] <= repeated["peak_bytes"]
+
+
+def test_a_start_up_is_the_sum_of_its_parts(canned):
+    told = start_up.measure_start_up("emulator.pt", "cpu", 1000, 0)
+    seconds = {k: v["median"] for k, v in told["seconds"].items()}
+    assert seconds == {
+        "python": 1.0, "import": 2.0, "load": 0.75, "first_sample": 0.25, "total": 4.0
+    }  # fmt: skip
+    assert (told["n"], told["batch"], told["peak_bytes"]) == (1, 1000, [1, 9])
+    assert canned.requests[-1]["batch"] == 1000
+
+
+def test_the_efficiency_is_of_all_together(canned, monkeypatch):
+    monkeypatch.setattr(start_up, "cores", lambda: 2)
+    single, double = start_up.measure_scaling("emulator.pt", 10, None, 0)["rows"]
+    assert (single["samples_per_second"], single["efficiency"], single["error"]) == (50, 1, 0)
+    assert double["samples_per_second"] == pytest.approx(50 + 25)  # the second is half as fast
+    assert double["efficiency"] == pytest.approx(0.75)
+    relative = np.hypot(50, 25) * 0.34 / 75, 0.34  # half of 16 % to 84 % of 0.1, 0.2, 0.3
+    assert double["error"] == pytest.approx(0.75 * np.hypot(*relative))
+
+
+@pytest.mark.long
 def test_processes_draw_at_once(emulator_file, monkeypatch):
     monkeypatch.setattr(start_up, "cores", lambda: 2)
-    found = start_up.measure_scaling(emulator_file, 10, None, 0)
-    assert [row["processes"] for row in found["rows"]] == [1, 2]
-    one, two = found["rows"]
-    assert (one["efficiency"], one["error"]) == (1, 0)
-    assert two["efficiency"] == two["samples_per_second"] / (2 * one["samples_per_second"])
-    assert two["error"] > 0
+    told = start_up.measure_scaling(emulator_file, 10, None, 0)
+    assert [row["processes"] for row in told["rows"]] == [1, 2]
+    assert min(row["samples_per_second"] for row in told["rows"]) > 0
 
 
 def test_no_more_processes_than_cores_and_memory(monkeypatch):
@@ -337,9 +440,8 @@ def test_a_file_that_does_not_say_is_not_guessed_at(shower_file):
     assert "--simulate" in found.why_not
 
 
-def test_the_recorded_simulation_is_put_at_the_energies_compared(toy_showers, generated):
-    pair = load_pair(generated, toy_showers, None, 0)
-    found = speed.plan_simulation(pair, toy_showers, None, 0)
+def test_the_recorded_simulation_is_put_at_the_energies_compared(toy_showers, pair):
+    found = timing.plan_simulation(pair, toy_showers, None, 0)
     assert found.name == "toy-shower"
     assert found.conditions == "incident_energy of the compared samples"
     assert found.samples == 1
@@ -383,7 +485,7 @@ def test_another_particle_is_refused(toy_showers, tmp_path):
         find_simulation(toy_showers, recipe, {})
 
 
-def test_maps_cut_from_a_box_share_its_cost(tmp_path):
+def test_maps_cut_from_a_box_share_its_cost(tmp_path, canned):
     plan = {"name": "toy-gaussian-field", "cells": 8, "box": 50.0}
     boxes = simulate_file(read_simulation({"simulator": plan}), tmp_path / "boxes.h5", 3)
     maps = convert(boxes, tmp_path / "maps.h5", cut=Cut(slabs=4))
@@ -392,6 +494,7 @@ def test_maps_cut_from_a_box_share_its_cost(tmp_path):
     assert found.conditions == "its own law"
     cost = measure_simulation(found, 0)
     assert cost["samples_per_simulation"] == 12
+    assert cost["seconds_per_sample"] == pytest.approx(1 / 12)
     assert not cost["regressed"]
     plan["box"] = 70.0
     recipe = tmp_path / "other.toml"
@@ -414,32 +517,76 @@ def test_universes_are_those_compared():
 
 # Running it
 
-
-def test_a_simulation_is_timed_at_least_so_often_and_so_long(toy_showers, monkeypatch):
-    found = find_simulation(toy_showers, None, {"incident_energy": np.array([2.0, 80.0])})
-    few = measure_simulation(found, 0)
-    assert few["simulations"] == 4
-    assert few["cpu_seconds_per_sample"] > 0
-    assert few["cpu_error"] > 0
-    monkeypatch.setattr(reference_cost, "SECONDS", 1.0)
-    monkeypatch.setattr(reference_cost, "REGRESSED", 5)
-    more = measure_simulation(found, 0)
-    assert more["simulations"] > 4
-    assert more["regressed"]
-    monkeypatch.setattr(reference_cost, "LEAST", 1000)
-    monkeypatch.setattr(reference_cost, "LONG", 0.0)
-    assert measure_simulation(found, 0)["simulations"] == 2
+FIELDS = Simulation(GaussianField(cells=8), name="toy-gaussian-field")
 
 
-def test_simulations_that_fail_are_said(monkeypatch):
-    monkeypatch.setattr(reference_cost, "MOST", 2)
+@pytest.mark.parametrize(
+    ("seconds", "simulations"),
+    [
+        (1e-3, 1000),  # a thousand at most
+        (1.0, 20),  # 20 seconds at least
+        (10.0, 5),  # five at least
+        (40.0, 2),  # two where they take a minute
+    ],
+)
+def test_a_simulation_is_run_so_often_and_so_long(canned, seconds, simulations):
+    canned.costs[:] = [seconds]
+    cost = measure_simulation(FIELDS, 0)
+    assert cost["simulations"] == simulations
+    assert cost["seconds_per_sample"] == pytest.approx(seconds)
+    assert cost["cpu_seconds_per_sample"] == pytest.approx(0.8 * seconds)
+    assert cost["cpu_error"] == pytest.approx(0, abs=1e-9)
+    assert (cost["start"], cost["failed"], cost["regressed"]) == (0.5, 0, False)
+
+
+def test_simulations_that_fail_or_hang_are_said(canned):
+    canned.costs[:] = [2.0, math.inf]
+    cost = measure_simulation(FIELDS, 0)
+    assert cost["failed"] == pytest.approx(cost["simulations"], abs=1)
+    assert cost["seconds_per_sample"] == 2.0
+    canned.costs[:] = [10.0, 400.0]  # beyond patience
+    cost = measure_simulation(FIELDS, 0)
+    assert (cost["simulations"], cost["error"]) == (1, None)
+    canned.costs[:] = [math.inf]
+    with pytest.raises(start_up.Ended, match=r"all of \d+ simulations failed.*Error: of its own"):
+        measure_simulation(FIELDS, 0)
+    canned.costs[:] = [400.0]
+    with pytest.raises(start_up.Ended, match="no answer"):
+        measure_simulation(FIELDS, 0)
+
+
+def test_the_mean_is_that_of_all_energies_compared(toy_showers, canned):
+    energies = np.linspace(1, 100, 50)
+    simulation = find_simulation(toy_showers, None, {"incident_energy": energies})
+    canned.costs[:] = [0.05 * e for e in energies]
+    cost = measure_simulation(simulation, 0)
+    assert cost["regressed"]
+    assert cost["simulations"] < 50  # the first are of little energy
+    assert cost["seconds_per_sample"] == pytest.approx(0.05 * energies.mean())
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    monkeypatch.setattr(reference_cost, "SECONDS", 0.0)
+    monkeypatch.setattr(reference_cost, "LEAST", 4)
+    monkeypatch.setattr(reference_cost, "MOST", 5)
+
+
+@pytest.mark.long
+def test_simulations_run_in_a_fresh_process(toy_showers, brief):
+    asked = {"incident_energy": np.array([2.0, 80.0])}
+    cost = measure_simulation(find_simulation(toy_showers, None, asked), 0)
+    assert cost["simulations"] == 4
+    assert cost["cpu_seconds_per_sample"] > 0
+    assert cost["cpu_error"] > 0
     narrow = GaussianField(cells=8, spectrum=((0.1, 1.0), (0.2, 1.0)))
-    with pytest.raises(start_up.Ended, match=r"all of 2 simulations failed.*the spectrum is given"):
+    with pytest.raises(start_up.Ended, match=r"all of 5 simulations failed.*the spectrum is given"):
         measure_simulation(Simulation(narrow, name="toy-gaussian-field"), 0)
 
 
+@pytest.mark.long
 @needs_geant4
-def test_geant4_runs_beside_an_emulator(shower_file):
+def test_geant4_runs_beside_an_emulator(shower_file, brief):
     found = find_simulation(
         shower_file, "calogan-photons", {"incident_energy": np.array([1.0, 2.0])}
     )
@@ -450,146 +597,230 @@ def test_geant4_runs_beside_an_emulator(shower_file):
     assert cost["source"] == "preset calogan-photons"
 
 
-# The report
+# The chapter
 
 
 def timed(**values):
-    known = {"emulator": [entry()], "why_not": None, "start_up": [], "scaling": None}
-    known |= {"fresh_why_not": None, "reference": None, "reference_why_not": "nobody said"}
-    known |= {"reference_seconds_per_sample": None, "reference_samples_per_simulation": None}
-    return known | values
+    usual = {"emulator": [entry()], "why_not": None, "start_up": [], "scaling": None}
+    usual |= {"fresh_why_not": None, "reference": None, "reference_why_not": "nobody said"}
+    usual |= {"reference_seconds_per_sample": None, "reference_samples_per_simulation": None}
+    return usual | values
 
 
-def rows_of(found, kind="shower"):
-    title, headings, rows, note = throughput_parts({"kind": kind, "throughput": found})[0]
-    assert title == "Throughput"
-    assert {len(row) for row in rows} == {len(headings)}
-    return headings, {row[0]: dict(zip(headings, row)) for row in rows}, note
+def numbers(kind="shower", **values):
+    """Return the numbers of a result by name, after a way through JSON, and what it says."""
+    result = speed_result(timed(**values), kind)
+    again = Result.from_json(json.loads(json.dumps(result.to_json(), allow_nan=False)))
+    return {key.removeprefix("speed/"): n for key, n in again.numbers.items()}, result.says
+
+
+def test_times_are_of_one_thread_and_their_groups_of_all():
+    entries = [entry(batch=1, seconds_per_sample=0.5), entry(batch=100), entry(writing=True)]
+    entries += [entry(threads=2, batch=100, seconds_per_sample=0.01)]
+    entries += [entry(device="cuda", threads=2, batch=100, seconds_per_sample=0.001)]
+    told, _ = numbers(emulator=entries)
+    assert [*told] == ["time_1", "time", "cpu_time"]
+    assert (told["time_1"].value, told["time_1"].unit, told["time_1"].n) == (500, "ms", 3)
+    assert (told["time"].value, told["time"].error, told["time"].floor) == (20, 2, None)
+    assert (told["cpu_time"].value, told["cpu_time"].error) == (10, pytest.approx(0.3))
+    assert told["time"].leading
+    groups = {g.name: g.value for g in told["time"].groups}
+    assert groups == {
+        "cpu_1_1": 500, "cpu_1_100": 20, "cpu_1_10_file": 20, "cpu_2_100": 10, "cuda_100": 1
+    }  # fmt: skip
+    labels = [g.label for g in told["time"].groups]
+    assert labels[2:] == [
+        "batch 10 into a file, CPU, 1 thread", "batch 100, CPU, 2 threads", "batch 100, CUDA"
+    ]  # fmt: skip
 
 
 def test_measured_and_recorded_ratios_are_told_apart():
     reference = simulated()
-    e = entry(speed_up=speed.ratio(entry(), reference))
-    _, rows, note = rows_of(timed(emulator=[e], reference=reference))
-    row = rows["emulator, batch 10"]
-    assert row["speed-up"] == "200 ± 10"
-    assert (row["ms / shower"], row["CPU ms / shower"]) == ("20.0 ± 2.0", "10.00 ± 0.30")
-    assert rows["simulation, run here"]["CPU ms / shower"] == "2,000 ± 80"
-    assert rows["simulation, run here"]["n"] == "7 simulations"
-    assert "no measurement" not in note
-    _, rows, note = rows_of(timed(reference_seconds_per_sample=4.0))
-    assert rows["emulator, batch 10"]["speed-up"] == "200, not measured"
-    assert "no measurement of this report" in note
-    assert "nobody said" in note
-    _, rows, note = rows_of(timed())
-    assert rows["emulator, batch 10"]["speed-up"] == "not known"
-    assert rows["simulation, as its file records"]["ms / shower"] == "not recorded"
+    e = entry(speed_up=timing.ratio(entry(), reference))
+    told, says = numbers(emulator=[e], reference=reference, reference_seconds_per_sample=4.0)
+    assert told["speed_up"].value == 200
+    assert told["speed_up"].error == pytest.approx(10)
+    assert told["speed_up"].leading
+    assert told["speed_up"].more
+    simulation = told["simulation"]
+    assert (simulation.value, simulation.error, simulation.n) == (2000, 80, 7)  # CPU ms
+    assert (told["simulation_clock"].value, told["simulation_clock"].error) == (3000, 400)
+    assert told["simulation_recorded"].value == 4000
+    assert told["simulation_start"].value == 2.0
+    assert "no measurement" not in says
+    assert "a code; preset x" in says
+    told, says = numbers(reference_seconds_per_sample=4.0)
+    assert "speed_up" not in told
+    assert (told["speed_up_recorded"].value, told["simulation"].value) == (200, 4000)
+    assert not told["speed_up_recorded"].leading
+    assert "no measurement of this report" in says
+    assert "nobody said" in says
+    told, _ = numbers()
+    assert [*told] == ["time_1", "time", "cpu_time"]
 
 
-def test_energy_has_a_column_where_it_is_told():
-    headings, _, note = rows_of(timed())
-    assert "showers / Wh" not in headings
-    assert "not told by this machine" in note
+def test_what_is_not_timed_says_why():
+    told, says = numbers(emulator=None, why_not="left out.", reference_seconds_per_sample=2.0)
+    assert [*told] == ["time", "simulation"]
+    assert math.isnan(told["time"].value)
+    assert told["time"].says == "not timed: left out."
+    assert says.startswith("Not timed: left out.")
+
+
+def test_energy_is_a_number_where_it_is_told():
+    told, says = numbers()
+    assert "per_watt_hour" not in told
+    assert "not told by this machine" in says
     e = entry(joules_per_sample=0.36, energy_of=["package-0 (RAPL)"])
-    headings, rows, note = rows_of(timed(emulator=[e, entry(batch=1)]))
-    assert rows["emulator, batch 10"]["showers / Wh"] == "1e+04"
-    assert rows["emulator, batch 1"]["showers / Wh"] == "not told"
-    assert "package-0 (RAPL)" in note
+    told, says = numbers(emulator=[entry(batch=1), e], reference=None)
+    assert told["per_watt_hour"].value == pytest.approx(1e4)
+    assert [g.says for g in told["per_watt_hour"].groups] == ["not told", "not told"]
+    assert math.isnan(told["per_watt_hour"].groups[0].value)
+    assert "package-0 (RAPL)" in says
+
+
+def started(device, **values):
+    part = {"median": 1.0, "spread": 0.1}
+    seconds = dict.fromkeys(("python", "import", "load", "first_sample"), part)
+    seconds["total"] = {"median": 4.0, "spread": 0.2}
+    usual = {"device": device, "n": 3, "batch": 100, "seconds": seconds}
+    usual |= {"peak_bytes": [1e6, 2e6], "accelerator_peak_bytes": [None, None]}
+    return usual | values
+
+
+def test_start_up_and_memory_are_of_each_device():
+    starts = [
+        started("cpu", peak_bytes=[None, 2e6]),
+        started("cuda", accelerator_peak_bytes=[3e6, 4e6]),
+    ]
+    told, _ = numbers(start_up=starts)
+    assert (told["start_up"].value, told["start_up"].error, told["start_up"].n) == (4, 0.2, 3)
+    assert told["start_up_cuda"].groups[0].label == "Python itself"
+    assert told["memory_1"].says == "not told by this machine"
+    of = ("memory", "memory_cuda_1", "accelerator_memory_cuda_1", "accelerator_memory_cuda")
+    assert [told[name].value for name in of] == [2, 1, 3, 4]
+    assert "accelerator_memory" not in told
+
+
+ROWS = [
+    {"processes": 1, "samples_per_second": 50.0, "spread": 1.0, "efficiency": 1.0, "error": 0.0},
+    {"processes": 2, "samples_per_second": 80.0, "spread": 2.0, "efficiency": 0.8, "error": 0.1},
+]
 
 
 def test_processes_left_out_for_want_of_memory_are_said():
-    row = {"processes": 1, "samples_per_second": 50.0, "spread": 1.0, "efficiency": 1, "error": 0}
-    for cores, said in ((1, False), (4, True)):
-        scaling = {"cores": cores, "batch": 10, "rows": [row]}
-        note = throughput_parts({"kind": "shower", "throughput": timed(scaling=scaling)})[-1][-1]
-        assert ("half of the free memory" in note) == said
+    for cores, memory in ((2, False), (4, True)):
+        told, says = numbers(scaling={"cores": cores, "batch": 10, "rows": ROWS})
+        assert ("half of the free memory" in says) == memory
+        assert (told["efficiency"].value, told["efficiency"].error) == (80, 10)
+        assert [g.value for g in told["efficiency"].groups] == [100, 80]
+    told, _ = numbers(scaling={"cores": 1, "batch": 10, "rows": ROWS[:1]})
+    assert "efficiency" not in told  # of one it means nothing
 
 
 @pytest.mark.parametrize(("kind", "words"), [("shower", "full simulation"), ("field", "a single")])
 def test_what_batches_stand_for_is_said(kind, words):
-    note = rows_of(timed(emulator=[entry(), entry(batch=10_000)]), kind)[2]
-    assert words in note
-    assert "batch 10,000 is production in bulk" in note
-    assert "Larger batches" not in note
-    assert "no floor" in note
+    _, says = numbers(kind, emulator=[entry(), entry(batch=10_000)])
+    assert words in says
+    assert "batch 10,000 is production in bulk" in says
+    assert "too much time or memory" not in says
+    assert "no floor" in says
+    shared = {"reference": simulated(samples_per_simulation=12.0, failed=2, regressed=True)}
+    entries = [entry(speed_up=timing.ratio(entry(), shared["reference"]))]
+    _, says = numbers(kind, emulator=entries, **shared)
+    assert "too much time or memory" in says
+    assert f"One simulation gave 12 {kind}s" in says
+    assert "2 more failed" in says
+    assert "from a line through costs against energies" in says
 
 
-def test_a_whole_measurement_of_a_toy(toy_showers, generated, emulator_file, monkeypatch):
-    monkeypatch.setattr(throughput, "BATCHES", (1, 10))
-    monkeypatch.setattr(start_up, "cores", lambda: 1)
-    pair = load_pair(generated, toy_showers, None, 0)
-    simulation = speed.plan_simulation(pair, toy_showers, None, 0)
-    found = speed.measure_speed(load(emulator_file), None, pair, toy_showers, simulation, 0)
-    found = plain(found)
-    assert found["reference"]["simulations"] == 4
-    assert found["reference_seconds_per_sample"] > 0  # recorded too
-    for e in found["emulator"]:
+def test_curves_show_speeds_and_the_simulation():
+    reference = simulated()
+    entries = [entry(batch=b, seconds_per_sample=1 / b, spread=0.1 / b) for b in (1, 10, 100)]
+    entries += [entry(batch=100, threads=2, seconds_per_sample=1e-3), entry(writing=True)]
+    for e in entries:
+        e["speed_up"] = timing.ratio(e, reference)
+    scaling = {"cores": 2, "batch": 10, "rows": ROWS}
+    result = speed_result(timed(emulator=entries, reference=reference, scaling=scaling), "field")
+    first, second, together = (m for m in result.measured if isinstance(m, Curve))
+    np.testing.assert_allclose(first.generated, [1, 10, 100])
+    np.testing.assert_allclose(first.generated_error, [0.1, 1, 10])
+    np.testing.assert_allclose(first.reference, 1 / 3)
+    np.testing.assert_allclose(first.reference_error, 0.4 / 9)
+    assert (first.label, first.axis.label) == ("fields a second", "batch size, CPU, 1 thread")
+    assert (second.axis.label, [*second.x]) == ("batch size, CPU, 2 threads", [100])
+    np.testing.assert_allclose(together.reference, [50, 100])
+    np.testing.assert_allclose(together.deviation, [0, -0.2])
+    (_, rates), (_, processes) = figures_of(result)
+    assert rates == [first, second]
+    panels = draw(rates).axes
+    assert len(panels) == 2  # one each: nothing is compared
+    assert {axes.get_xscale() + axes.get_yscale() for axes in panels} == {"loglog"}
+    assert len(draw(processes).axes) == 2  # the efficiency below
+    unknown = speed_result(timed(), "field").measured[0]
+    assert np.isnan(unknown.reference).all()
+
+
+def measured(toy_showers, pair, emulator_file, monkeypatch, batches=(1, 10)):
+    monkeypatch.setattr(throughput, "BATCHES", batches)
+    simulation = timing.plan_simulation(pair, toy_showers, None, 0)
+    return timing.measure_speed(load(emulator_file), None, pair, toy_showers, simulation, 0)
+
+
+def whole(toy_showers, pair, emulator_file, monkeypatch):
+    """Check that all is there and agrees."""
+    monkeypatch.setattr(start_up, "cores", lambda: 2)
+    record = measured(toy_showers, pair, emulator_file, monkeypatch)
+    result = speed_result(record, "shower")
+    told = {key.removeprefix("speed/"): n for key, n in result.numbers.items()}
+    assert told.keys() >= {
+        "time_1", "time", "cpu_time", "speed_up", "simulation", "simulation_clock",
+        "simulation_start", "simulation_recorded", "start_up", "memory_1", "memory", "efficiency",
+    }  # fmt: skip
+    for e, group in zip(record["emulator"], told["speed_up"].groups, strict=True):
         kind = "cpu_" if e["speed_up"]["equal"] else ""
-        simulated = found["reference"]["cpu_seconds_per_sample"]
-        assert e["speed_up"]["value"] == pytest.approx(simulated / e[f"{kind}seconds_per_sample"])
-    record = {"kind": "shower", "throughput": found}
-    parts = throughput_parts(record)
-    assert [p[0] for p in parts] == [
-        "Throughput",
-        "Start-up and memory",
-        "Several processes at once",
-    ]
-    text = section(record)
-    assert text.count("<table") == 3
-    assert "toy: parametrised electromagnetic shower" in text
-    drawing = text.split("data:image/svg+xml;base64,")[1].split('"')[0]
-    ElementTree.fromstring(base64.b64decode(drawing))
+        seconds = e[f"{kind}seconds_per_sample"]
+        assert group.value == pytest.approx(told["simulation"].value / 1e3 / seconds)
+    assert [n.name for n in told.values() if n.leading] == ["time", "speed_up"]
+    assert "toy: parametrised electromagnetic shower" in result.says
+    return told
 
 
-def test_a_failing_process_leaves_the_rest(toy_showers, generated, emulator_file, monkeypatch):
+def test_a_measurement_of_a_toy_on_a_canned_clock(
+    toy_showers, pair, emulator_file, monkeypatch, canned
+):
+    told = whole(toy_showers, pair, emulator_file, monkeypatch)
+    assert (told["simulation"].value, told["simulation"].n) == (pytest.approx(800), 20)
+    assert told["start_up"].value == 4
+
+
+@pytest.mark.long
+def test_a_whole_measurement_of_a_toy(toy_showers, pair, emulator_file, monkeypatch, brief):
+    told = whole(toy_showers, pair, emulator_file, monkeypatch)
+    assert told["simulation"].n == 4
+    assert told["memory"].value > 50  # MB
+
+
+def test_a_failing_process_leaves_the_rest(toy_showers, pair, emulator_file, monkeypatch):
     def fail(*_):
         raise start_up.Ended("gone")
 
-    monkeypatch.setattr(throughput, "BATCHES", (1,))
-    monkeypatch.setattr(speed, "measure_start_up", fail)
-    monkeypatch.setattr(speed, "measure_simulation", fail)
-    pair = load_pair(generated, toy_showers, None, 0)
-    simulation = speed.plan_simulation(pair, toy_showers, None, 0)
-    found = speed.measure_speed(load(emulator_file), None, pair, toy_showers, simulation, 0)
-    note = rows_of(found)[2]
-    assert "Start-up and several processes were not timed: gone" in note
-    assert "The simulation could not be timed: gone" in note
+    monkeypatch.setattr(timing, "measure_start_up", fail)
+    monkeypatch.setattr(timing, "measure_simulation", fail)
+    result = speed_result(measured(toy_showers, pair, emulator_file, monkeypatch, (1,)), "shower")
+    assert "Start-up and several processes were not timed: gone" in result.says
+    assert "The simulation could not be timed: gone" in result.says
+    assert result.numbers["speed/time"].value > 0
 
 
-def test_the_figure_shows_speeds_and_the_simulation():
-    lines = [entry(batch=b, seconds_per_sample=1 / b) for b in (1, 10, 100)]
-    lines += [entry(batch=100, threads=2, seconds_per_sample=1e-3), entry(batch=100, writing=True)]
-    found = timed(emulator=lines, reference=simulated())
-    axes = Figure().subplots()
-    throughput_plots._batches(axes, found, "shower")
-    drawn = {c.get_label(): c for c in axes.containers}
-    assert [*drawn] == ["CPU, 1 thread", "CPU, 2 threads"]
-    np.testing.assert_allclose(drawn["CPU, 1 thread"][0].get_ydata(), [1, 10, 100])
-    labels = [t.get_text() for t in axes.get_legend().get_texts()]
-    assert "simulation, 1 thread" in labels
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    axes = Figure().subplots()
-    throughput_plots._batches(axes, timed(reference_seconds_per_sample=2.0), "field")
-    assert [*axes.lines[-1].get_ydata()] == [0.5, 0.5]
-    assert axes.get_ylabel() == "fields / s"
-
-
-def test_timing_can_be_left_out(toy_showers, generated, emulator_file, tmp_path, monkeypatch):
-    for module, name in ((report, "measure_speed"), (report, "plan_simulation")):
-        monkeypatch.setattr(module, name, lambda *_: pytest.fail("timed all the same"))
-    monkeypatch.setattr(measured_features, "HALVINGS", 2)
-    monkeypatch.setattr(measured_features, "HALF_SAMPLES", 2)
-    monkeypatch.setattr(report, "html", lambda record: "")
-    record = report.benchmark(
-        generated,
-        toy_showers,
-        tmp_path / "report",
-        emulator=emulator_file,
-        classifiers=False,
-        speed=False,
-    )
-    assert record["throughput"]["emulator"] is None
-    assert "Not timed: left out." in (tmp_path / "report" / "report.md").read_text()
+def test_timing_can_be_left_out(toy_showers, generated, emulator_file, monkeypatch):
+    for name in ("measure_speed", "plan_simulation"):
+        monkeypatch.setattr(report, name, lambda *_: pytest.fail("timed all the same"))
+    few = [c for c in chapters_of("shower") if c.name == "samples"]
+    monkeypatch.setattr(report, "chapters_of", lambda kind: few)
+    made = report.benchmark(generated, toy_showers, emulator=emulator_file, speed=False)
+    assert math.isnan(made["speed/time"].value)
+    assert "Not timed: left out." in made.markdown()
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from emulators.cli import cli
 from emulators.config import dump_toml
+from emulators.data import hdf5
 from emulators.data.dataset import Dataset
 from emulators.training import checkpoint
 
@@ -40,11 +43,11 @@ main()
 APPEND = ("emulators.data.hdf5", "HDF5Writer", "append")
 STEP = ("emulators.training.trainer", "Trainer", "step")
 TAKE = ("emulators.data.dataset", "Dataset", "take")
-NUMBERS = [signal.SIGINT, signal.SIGTERM]
+LONG = pytest.mark.long  # the other signal, and the commands that share their ending with one
 
 
 def command(number, calls, place, *words, env=None):
-    """Start the command; ``number`` 0 is no signal."""
+    """Start the command, which gets the signal in this call of the place; 0 is no signal."""
     program = [sys.executable, "-c", PROGRAM, str(int(number)), str(calls), *place]
     return subprocess.Popen(
         [*program, *map(str, words)],
@@ -59,6 +62,14 @@ def ended(process):
     _, said = process.communicate(timeout=300)
     assert "Traceback" not in said, said
     return process.returncode, said
+
+
+def whole(monkeypatch, *words):
+    """Run a command that nothing interrupts, without a process of its own."""
+    monkeypatch.setattr(hdf5, "SHARD_BYTES", 1 << 16)
+    done = CliRunner().invoke(cli, [*map(str, words)])
+    assert done.exit_code == 0, done.output
+    return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +91,18 @@ def recipe(write_showers, tmp_path_factory):
     return folder / "recipe.toml"
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_a_training_is_saved_and_goes_on(recipe, tmp_path, number):
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=LONG), signal.SIGTERM])
+def test_a_training_is_saved_and_goes_on(recipe, tmp_path, monkeypatch, number):
     run = tmp_path / "run"
     code, said = ended(command(number, 20, STEP, "train", recipe, "--run", run))
     assert code == 128 + number
     assert f"stopped by {number.name}" in said
     assert checkpoint.load(run / "checkpoints" / "last.pt")["steps"] == 20
-    code, _ = ended(command(0, 1, STEP, "train", "--resume", run))
-    assert code == 0
+    whole(monkeypatch, "train", "--resume", run)
     assert checkpoint.load(run / "checkpoints" / "last.pt")["steps"] == 64
 
 
+@pytest.mark.long
 def test_all_processes_of_a_training_say_so(recipe, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -112,6 +123,7 @@ def test_all_processes_of_a_training_say_so(recipe, tmp_path):
     assert checkpoint.load(tmp_path / "run" / "checkpoints" / "last.pt")["steps"] == 32
 
 
+@pytest.mark.long
 def test_a_second_signal_ends_at_once(recipe, tmp_path):
     words = ("train", recipe, "--run", tmp_path / "run")
     code, said = ended(command(signal.SIGTERM, 20, STEP, *words, env={"TIMES": "2"}))
@@ -119,7 +131,8 @@ def test_a_second_signal_ends_at_once(recipe, tmp_path):
     assert checkpoint.load(tmp_path / "run" / "checkpoints" / "last.pt")["steps"] == 0
 
 
-def test_a_generation_goes_on(emulator_file, tmp_path):
+@pytest.mark.long
+def test_a_generation_goes_on(emulator_file, tmp_path, monkeypatch):
     number = signal.SIGTERM
     words = ("generate", emulator_file, "-n", 6_000, "--energy", "2:90:log", "-o")
     code, said = ended(command(number, 2, APPEND, *words, tmp_path / "out.h5"))
@@ -128,8 +141,7 @@ def test_a_generation_goes_on(emulator_file, tmp_path):
     assert not (tmp_path / "out.h5").exists()
     assert list((tmp_path / "out.h5.part").glob("*.h5"))
     for name in ("out.h5", "whole.h5"):
-        code, said = ended(command(0, 1, APPEND, *words, tmp_path / name))
-        assert code == 0
+        said = whole(monkeypatch, *words, tmp_path / name)
         assert ("going on after" in said) == (name == "out.h5")
     first, second = (
         Dataset(tmp_path / name).read(0, 6_000).values for name in ("out.h5", "whole.h5")
@@ -137,8 +149,8 @@ def test_a_generation_goes_on(emulator_file, tmp_path):
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_a_simulation_goes_on(tmp_path, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=LONG)])
+def test_a_simulation_goes_on(tmp_path, monkeypatch, number):
     plan = tmp_path / "ring.toml"
     plan.write_text(dump_toml({"samples": 1500, "simulator": {"name": "toy-ring"}}))
     words = ("simulate", plan, "-o", tmp_path / "out.h5")
@@ -146,8 +158,8 @@ def test_a_simulation_goes_on(tmp_path, number):
     assert code == 128 + number, said
     assert "the same command goes on from here" in said
     assert not (tmp_path / "out.h5").exists()
-    code, said = ended(command(0, 1, APPEND, *words))
-    assert (code, len(Dataset(tmp_path / "out.h5"))) == (0, 1500)
+    said = whole(monkeypatch, *words)
+    assert len(Dataset(tmp_path / "out.h5")) == 1500
     assert "going on after" in said
 
 
@@ -155,8 +167,10 @@ def test_a_simulation_goes_on(tmp_path, number):
     ("number", "words", "place"),
     [
         (signal.SIGINT, ("data", "convert", "{0}", "{2}/out.h5"), APPEND),
-        (signal.SIGTERM, ("data", "split", "{0}", "-o", "{2}/out"), APPEND),
-        (signal.SIGTERM, ("benchmark", "{1}", "{0}", "-o", "{2}/out"), TAKE),
+        pytest.param(signal.SIGTERM, ("data", "split", "{0}", "-o", "{2}/out"), APPEND, marks=LONG),
+        pytest.param(
+            signal.SIGTERM, ("benchmark", "{1}", "{0}", "-o", "{2}/out"), TAKE, marks=LONG
+        ),
     ],
 )
 def test_nothing_half_done_is_left(write_showers, tmp_path, number, words, place):
@@ -168,9 +182,10 @@ def test_nothing_half_done_is_left(write_showers, tmp_path, number, words, place
     assert not [p for p in target.rglob("*") if p.is_file()]
 
 
-def test_a_file_is_kept_until_its_successor_is_whole(write_showers, tmp_path):
+@pytest.mark.long
+def test_a_file_is_kept_until_its_successor_is_whole(write_showers, tmp_path, monkeypatch):
     source, target = write_showers(tmp_path / "in.h5", 50), tmp_path / "out.h5"
-    assert ended(command(0, 1, APPEND, "data", "convert", source, target))[0] == 0
+    whole(monkeypatch, "data", "convert", source, target)
     words = ("data", "convert", source, target, "--rows", "0:9", "--overwrite")
     assert ended(command(signal.SIGTERM, 1, APPEND, *words))[0] == 143
     with h5py.File(target) as file:

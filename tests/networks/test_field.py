@@ -133,8 +133,9 @@ def test_the_start_has_the_distribution_and_the_spectrum_of_the_data():
 @torch.no_grad()
 def test_calibration_removes_what_is_left_over():
     spec = spec_of(32, 32)
-    raw, x, c = trained(spec, samples=1000)
-    after = trained(spec, samples=1000, calibrated=True)[0]
+    options = {**SMALL, "calibration": 1024}
+    raw, x, c = trained(spec, options, samples=1000)
+    after = trained(spec, options, samples=1000, calibrated=True)[0]
     expected, dense = Spectrum(spec), x.exp().mean()
     expected.fit(x.exp(), c)
 
@@ -159,7 +160,7 @@ def test_calibration_removes_what_is_left_over():
 
 def test_corrections_act_in_a_training_that_goes_on_from_them():
     spec = spec_of(32, 32)
-    before, _, c = trained(spec, calibrated=True)
+    before, _, c = trained(spec, {**SMALL, "calibration": 64}, calibrated=True)
     after, _ = build_networks("field", SMALL, spec, 1)
     assert not after.corrections.fitted
     after.load_state_dict(before.state_dict())

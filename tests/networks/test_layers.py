@@ -124,7 +124,7 @@ def test_mlp_has_no_activation_after_the_last_layer():
 @pytest.mark.parametrize("periodic", [(True,), (True, True), (True, False), (True, True, True)])
 def test_wrapped_is_circular_padding(periodic):
     numbers = torch.Generator().manual_seed(4)
-    x = torch.randn(2, 3, *[5] * len(periodic), dtype=torch.double, generator=numbers)
+    x = torch.randn(2, 2, *(4, 3, 2)[: len(periodic)], dtype=torch.double, generator=numbers)
     x.requires_grad_()
     expected = x
     for axis, p in enumerate(periodic, 2):

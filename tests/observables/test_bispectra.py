@@ -7,8 +7,39 @@ import numpy as np
 import pytest
 
 from emulators.errors import InputError
-from emulators.observables.bispectra import bispectra, equilateral, squeezed
+from emulators.observables.bispectra import at_angles, bispectra, closing, equilateral, squeezed
 from emulators.observables.spectra import power_spectra, shell_edges
+
+
+def directly(fields, lengths, bounds, triangles):
+    """Sum over all triples of modes: bispectra ``(n, t)`` and how many triples."""
+    cells = fields.shape[1:]
+    a = np.fft.fftn(fields, axes=range(1, fields.ndim)) / math.prod(cells)
+    shells = [[] for _ in bounds]
+    for m in itertools.product(*(range(-(n // 2), (n + 1) // 2) for n in cells)):
+        k = math.sqrt(sum((2 * math.pi * i / side) ** 2 for i, side in zip(m, lengths)))
+        for shell, (low, high) in zip(shells, bounds):
+            if low <= k < high:
+                shell.append(m)
+    sums, numbers = np.zeros((len(fields), len(triangles))), np.zeros(len(triangles), int)
+    for t, sides in enumerate(triangles):
+        third = set(shells[sides[2]])
+        for one, two in itertools.product(shells[sides[0]], shells[sides[1]]):
+            three = tuple(-i - j for i, j in zip(one, two))
+            if three in third:
+                numbers[t] += 1
+                modes = (a[(slice(None), *m)] for m in (one, two, three))
+                sums[:, t] += math.prod(modes).real
+    return math.prod(lengths) ** 2 * sums / np.maximum(numbers, 1), numbers
+
+
+def require_sums(fields, lengths, shells, triangles):
+    found = bispectra(fields, lengths, shells, triangles)
+    bounds = shells if shells.ndim == 2 else list(itertools.pairwise(shells))
+    expected, numbers = directly(fields, lengths, bounds, triangles)
+    assert (numbers > 0).all()
+    np.testing.assert_array_equal(found.triangles, numbers)
+    np.testing.assert_allclose(found.bispectrum, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -17,26 +48,35 @@ from emulators.observables.spectra import power_spectra, shell_edges
 def test_sums_over_all_triangles(cells, lengths):
     fields = np.random.default_rng(2).normal(size=(2, *cells))
     edges = shell_edges(cells, lengths, 1.0)[:3]
-    triangles = np.array([[0, 0, 0], [1, 1, 1], [0, 1, 1], [0, 0, 1]])
-    a = np.fft.fftn(fields, axes=range(1, fields.ndim)) / math.prod(cells)
-    shells = [[], []]
-    for m in itertools.product(*(range(-(n // 2), (n + 1) // 2) for n in cells)):
-        k = math.sqrt(sum((2 * math.pi * i / side) ** 2 for i, side in zip(m, lengths)))
-        for shell, (low, high) in zip(shells, itertools.pairwise(edges)):
-            if low <= k < high:
-                shell.append(m)
-    found = bispectra(fields, lengths, edges, triangles)
-    for t, sides in enumerate(triangles):
-        total, number = np.zeros(2, complex), 0
-        third = set(shells[sides[2]])
-        for one, two in itertools.product(shells[sides[0]], shells[sides[1]]):
-            three = tuple(-i - j for i, j in zip(one, two))
-            if three in third:
-                number += 1
-                total += a[(slice(None), *one)] * a[(slice(None), *two)] * a[(slice(None), *three)]
-        assert found.triangles[t] == number > 0
-        expected = math.prod(lengths) ** 2 * total.real / number
-        np.testing.assert_allclose(found.bispectrum[:, t], expected, rtol=1e-9, atol=1e-12)
+    require_sums(fields, lengths, edges, np.array([[0, 0, 0], [1, 1, 1], [0, 1, 1], [0, 0, 1]]))
+
+
+def test_shells_that_only_partly_hold_triangles():
+    cells, lengths = (14, 14), (10.0, 10.0)
+    fields = np.random.default_rng(3).normal(size=(1, *cells))
+    edges = shell_edges(cells, lengths, 1.0, 2 / 3)
+    triangles = closing(edges, cells, lengths)
+    require_sums(fields, lengths, edges, triangles)
+    middles = (edges[1:] + edges[:-1])[triangles]
+    assert (middles[:, 2] > middles[:, :2].sum(1) + 0.1).any()  # open: the middles form none
+    every = list(itertools.combinations_with_replacement(range(len(edges) - 1), 3))
+    _, numbers = directly(fields, lengths, list(itertools.pairwise(edges)), every)
+    assert [list(t) for t, number in zip(every, numbers) if number] == triangles.tolist()
+    assert (numbers == 0).any()
+
+
+@pytest.mark.parametrize("cells", [(12, 12), (10, 10, 10)])
+def test_shells_that_overlap_each_other(cells):
+    lengths = (7.0,) * len(cells)
+    fundamental = 2 * np.pi / 7
+    angles = np.array([0.0, 1.2, 1.5, 2.8, np.pi])
+    shells, triangles = at_angles(fundamental, 1.5 * fundamental, angles, fundamental)
+    third = np.hypot(1 + 1.5 * np.cos(angles), 1.5 * np.sin(angles))
+    np.testing.assert_allclose(shells[2:, 1], (1 + third) * fundamental)
+    assert (shells[2:-1, 1] > shells[3:, 0]).all()
+    assert shells.min() > 0  # never the mean of the field
+    fields = 5 + np.random.default_rng(4).normal(size=(1, *cells))
+    require_sums(fields, lengths, shells, triangles)
 
 
 @pytest.mark.parametrize("phase", [0.0, 1.0, np.pi])

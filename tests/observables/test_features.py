@@ -3,10 +3,6 @@ import warnings
 import numpy as np
 import pytest
 
-from emulators.benchmarks import measured_features
-from emulators.benchmarks.measured_features import measure_features
-from emulators.benchmarks.pair import load_pair
-from emulators.benchmarks.tables import feature_rows
 from emulators.errors import InputError
 from emulators.observables import features, neighbourhoods
 from emulators.observables.features import (
@@ -17,8 +13,6 @@ from emulators.observables.features import (
     whole_frechet_distance,
 )
 from emulators.observables.neighbourhoods import prdc
-
-NAMES = ("fpd", "kpd", "precision", "recall", "density", "coverage")
 
 
 def samples():
@@ -310,79 +304,3 @@ def test_sizes_that_make_no_sense_are_refused():
     for k in (0, 5):
         with pytest.raises(InputError, match=f"{k} nearest neighbours among 20 reference and 5"):
             prdc(x, x[:5], k)
-
-
-# what the report holds ------------------------------------------------------------------------
-
-
-def test_the_error_is_that_of_a_difference_of_means():
-    rng = np.random.default_rng(8)
-    reference, generated = rng.standard_normal((800, 1)), rng.standard_normal((400, 1)) + 1
-    rows = rng.permutation(800)
-
-    def shift(a, b):
-        return {"shift": float(b.mean() - a.mean()), "recipe_error": 0.1}
-
-    found = measured_features._measure(
-        "shifts",
-        shift,
-        shift,
-        reference,
-        generated,
-        [(rows[:400], rows[400:]), (rows[400:], rows[:400])],
-        0,
-    )["shift"]
-    assert found["value"] == pytest.approx(generated.mean() - reference[rows[:400]].mean())
-    assert found["error"] == pytest.approx(np.sqrt(2 / 400), rel=0.5)  # of ten numbers
-    assert found["floor"] == pytest.approx(0)
-    assert (found["n"], found["recipe_error"]) == (400, 0.1)
-
-
-@pytest.fixture(scope="module")
-def made(write_showers, tmp_path_factory):
-    """Measurements of an emulator whose showers have a fiftieth of the energy in the last layer."""
-    folder = tmp_path_factory.mktemp("features")
-    reference = write_showers(folder / "reference.h5", 480, seed=2)
-    good, bad = (
-        load_pair(write_showers(folder / f"{i}.h5", 480, seed=i), reference, None, 0)
-        for i in (1, 3)
-    )
-    last = bad.geometry.slices[2]
-    bad.generated.values[:, last] /= 50
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measured_features, "HALVINGS", 3)
-        patch.setattr(measured_features, "MOST", 200)
-        return measure_features(good, 0), measure_features(bad, 0)
-
-
-def test_value_and_floor_have_one_n_and_a_fault_stands_above_the_floor(made):
-    good, bad = made
-    for name in NAMES:
-        assert good[name]["n"] == (240 if name in ("fpd", "kpd") else 200)
-        assert good[name]["floor"] == bad[name]["floor"]
-        excess = good[name]["value"] - good[name]["floor"]
-        assert abs(excess) < 4 * np.hypot(good[name]["error"], good[name]["floor_error"])
-    assert good["fpd"]["sizes"] == [48, 240]
-    assert good["fpd"]["error"] > good["fpd"]["recipe_error"]
-    assert good["kpd"]["batch_size"] == 48
-    for name, sign in (("fpd", 1), ("precision", -1), ("density", -1), ("coverage", -1)):
-        m = bad[name]
-        assert sign * (m["value"] - m["floor"]) > 3 * np.hypot(m["error"], m["floor_error"]), name
-
-
-def test_sizes_are_those_of_calochallenge_where_there_are_enough():
-    assert measured_features._sizes(50_000) == (10_000, 50_000, 10_000)
-    assert measured_features._sizes(121_000) == (10_000, 50_000, 10_000)
-    assert measured_features._sizes(16_000) == (3_200, 16_000, 3_200)
-
-
-def test_too_small_an_n_is_said_in_the_table(made):
-    rows = {row[0]: row[1:] for row in feature_rows({"features": made[0]})}
-    assert rows["FPD × 1e3"] == ["n too small", "", "", "", "240, but 1,000 are needed"]
-    assert rows["coverage"] == ["n too small", "", "", "", "200, but 1,000 are needed"]
-    enough = {name: made[0][name] | {"too_small": None} for name in NAMES}
-    rows = {row[0]: row[1:] for row in feature_rows({"features": enough})}
-    m = made[0]["kpd"]
-    numbers = [f"{1000 * m[k]:.3f}" for k in ("value", "error", "floor", "floor_error")]
-    assert rows["KPD × 1e3"] == [*numbers, "240"]
-    assert float(rows["recall"][0]) == pytest.approx(made[0]["recall"]["value"], abs=6e-4)

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from emulators.errors import InputError
-from emulators.observables.resampling import compare, measure_difference, standard_error
+from emulators.observables.resampling import (
+    compare,
+    measure_difference,
+    measure_differences,
+    standard_error,
+)
 from emulators.observables.spectra import off_diagonal_difference
 
 
@@ -141,6 +146,41 @@ def test_difference_of_correlations_against_its_floor():
     assert grouped.n == 200
     few = measure_difference(off_diagonal_difference, rows(1, 1.0, 60), rows(2, 1.0), rng())
     assert few.n == 60
+
+
+def test_a_statistic_is_compared_as_a_mean_is():
+    generated, reference = rng(1).normal(5, 1, (90, 3)), rng(2).normal(5, 1, (80, 3))
+    groups = np.arange(90) // 3, np.arange(80) // 2
+    means = compare(generated, reference, rng(), groups=groups)
+    other = compare(generated, reference, rng(), groups=groups, statistic=lambda rows: rows.mean(0))
+    for name in ("ratio", "error", "floor", "generated_error", "reference_error"):
+        np.testing.assert_allclose(getattr(other, name), getattr(means, name), rtol=1e-9)
+    assert (other.n, other.simulations) == (means.n, means.simulations)
+
+
+def test_width_of_normal_numbers_and_its_error():
+    generated, reference = rng(1).normal(0, 2, (4000, 1)), rng(2).normal(0, 1, (2000, 1))
+    widths = compare(generated, reference, rng(), statistic=lambda rows: rows.std(0))
+    assert widths.ratio[0] == pytest.approx(2, abs=5 * widths.error[0])
+    # the standard deviation of n normal numbers scatters by 1 / sqrt(2 n) of itself
+    expected = 2 * np.sqrt(1 / 8000 + 1 / 4000)
+    assert widths.error[0] == pytest.approx(expected, rel=0.3)
+
+
+def test_several_differences_at_once_are_those_one_by_one():
+    generated, reference = rng(1).normal(0, 1, (60, 2)), rng(2).normal(0, 1, (80, 2))
+
+    def shifts(a, b):
+        return a.mean(0) - b.mean(0)
+
+    both = measure_differences(shifts, generated, reference, rng())
+    for i, m in enumerate(both):
+        one = measure_difference(
+            lambda a, b, i=i: float(shifts(a, b)[i]), generated, reference, rng()
+        )
+        assert m.n == one.n
+        for name in ("value", "error", "floor", "floor_error"):
+            assert getattr(m, name) == pytest.approx(getattr(one, name))
 
 
 def test_one_simulation_and_wrong_groups_are_refused():

@@ -4,17 +4,11 @@ import pytest
 from emulators.data.geometries import calogan
 from emulators.observables.response import (
     bin_numbers,
-    binned_response,
-    response_deviations,
+    binned_moments,
+    deviation_sizes,
     responses,
 )
 from emulators.observables.showers import observables
-
-
-def sample(n, mean, width, seed):
-    """Responses of one layer and the total, normal in each bin of energy."""
-    rng = np.random.default_rng(seed)
-    return mean + width * rng.standard_normal((n, 2)), np.exp(rng.uniform(0, np.log(100), n))
 
 
 def test_values_outside_of_all_bins_are_in_none():
@@ -30,44 +24,31 @@ def test_responses_are_shares_of_the_incident_energy():
     np.testing.assert_allclose(found, [[0, 0.5, 0, 0.5], [0, 0.25, 0, 0.25]])
 
 
-def test_known_deviations_are_found_within_their_errors():
-    reference, generated = sample(20_000, 0.5, 0.05, 0), sample(20_000, 0.51, 0.055, 1)
-    found = binned_response(reference, generated, np.geomspace(1, 101, 6), np.random.default_rng(2))
-    assert found.mean_deviation.shape == (2, 5)
-    assert sum(found.counts[0]) == 20_000
-    assert np.all(np.abs(found.mean_deviation - 0.02) < 5 * found.mean_error)
-    assert np.all(np.abs(found.width_deviation - 0.1) < 5 * found.width_error)
-    # closed forms: sqrt(2 / n) width / mean, and 1.1 sqrt(2 / 2n)
-    n = found.counts[0]
-    np.testing.assert_allclose(found.mean_error[0], np.sqrt(2 / n) * 0.1, rtol=0.35)
-    np.testing.assert_allclose(found.width_error[0], 1.1 / np.sqrt(n), rtol=0.35)
+def test_moments_of_normal_numbers_in_bins():
+    rng = np.random.default_rng(0)
+    where = rng.integers(-1, 3, 40_000)
+    x = 1e6 + np.stack([where, 10 * rng.standard_normal(40_000)], 1) * [1, 0.01]
+    means, widths = binned_moments(np.column_stack([x, where]), 3)
+    np.testing.assert_allclose(means[0], 1e6 + np.arange(3))
+    np.testing.assert_allclose(widths[0], 0, atol=1e-6)
+    np.testing.assert_allclose(means[1] - 1e6, 0, atol=5 * 0.1 / 100)
+    np.testing.assert_allclose(widths[1], 0.1, rtol=0.05)
+    inside = x[where == 2, 1]
+    assert widths[1, 2] == pytest.approx(inside.std(ddof=1))
 
 
 def test_a_bin_with_few_showers_is_left_empty():
-    reference, generated = sample(500, 0.5, 0.05, 0), sample(500, 0.5, 0.05, 1)
-    generated[1][:] = 2.0
-    found = binned_response(
-        reference, generated, np.array([1.0, 10, 101]), np.random.default_rng(2)
-    )
-    assert np.isfinite(found.mean_deviation[0, 0])
-    assert np.isnan(found.mean_deviation[0, 1])
+    where = np.repeat([0, 1], [20, 19])
+    moments = binned_moments(np.column_stack([np.ones(39), where]), 3)
+    np.testing.assert_array_equal(np.isfinite(moments), [[[True, False, False]]] * 2)
 
 
-def test_deviations_of_halves_are_the_floor():
-    reference = sample(4000, 0.5, 0.05, 0)
-    rng = np.random.default_rng(3)
-    orders = [rng.permutation(4000) for _ in range(10)]
-    halves = [
-        tuple((reference[0][o[s]], reference[1][o[s]]) for s in (slice(2000), slice(2000, 4000)))
-        for o in orders
-    ]
-    edges = np.geomspace(1, 101, 6)
-    good = response_deviations(sample(2000, 0.5, 0.05, 5), halves, edges, rng, 0.02, 20)
-    bad = response_deviations(sample(2000, 0.55, 0.05, 5), halves, edges, rng, 0.02, 20)
-    assert good["layer_mean"].n == 2000
-    assert good["layer_mean"].value == pytest.approx(
-        good["layer_mean"].floor, abs=4 * good["layer_mean"].floor_error
-    )
-    assert good["layer_mean_within"].value == 1
-    assert bad["layer_mean"].value == pytest.approx(0.1, abs=0.02)
-    assert bad["layer_mean_within"].value == 0
+def test_sizes_of_deviations():
+    nan = np.nan
+    second = np.array([[[1.0, 2.0, nan], [0.0, 1.0, -1.0]], [[1.0, 1.0, 1.0], [nan] * 3]])
+    first = second + np.array([[[0.1, 0.1, 0.1], [0.1, 0.1, 0.1]]] * 2)
+    mean, width = deviation_sizes(first, second, np.array([nan, 2.0]), 0.06)
+    # the second column goes through zero: its differences are over 2
+    sizes = [0.1, 0.05, 0.05, 0.05, 0.05]
+    np.testing.assert_allclose(mean, [np.mean(sizes), 0.075, 0.05, 0.1, 0.8])
+    np.testing.assert_allclose(width, [0.1, 0.1, nan, 0.1, 0.0])

@@ -190,6 +190,7 @@ def test_samples_do_not_depend_on_the_number_of_processes(tmp_path):
     np.testing.assert_array_equal(Dataset(fewer).read(0, 2).values, a[:2])
 
 
+@pytest.mark.long
 def test_killed_and_given_again(tmp_path):
     """The command line, killed with all its processes; the second call ends where one would."""
     recipe = tmp_path / "points.toml"

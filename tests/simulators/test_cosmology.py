@@ -26,26 +26,34 @@ def test_sigma_of_a_power_law():
     assert sigma(k, 700 / k**2, 8.0) ** 2 == pytest.approx(9 * 700 / (2 * np.pi * 8 * 15), rel=1e-3)
 
 
-@pytest.mark.parametrize("code", ["camb", "colossus"])
-@pytest.mark.parametrize("universe", [Cosmology(), OTHER])
+@pytest.mark.parametrize(
+    ("code", "universe"),
+    [
+        ("camb", Cosmology()),
+        pytest.param("camb", OTHER, marks=pytest.mark.long),
+        ("colossus", Cosmology()),
+        ("colossus", OTHER),
+    ],
+)
 def test_spectra_have_the_sigma_8_asked_for(code, universe):
     pytest.importorskip(code)
     assert sigma(*linear_power(universe, code)) == pytest.approx(universe.sigma_8, rel=1e-3)
 
 
-def test_codes_agree():
+@pytest.mark.parametrize("universe", [Cosmology(), pytest.param(OTHER, marks=pytest.mark.long)])
+def test_codes_agree(universe):
     pytest.importorskip("camb")
     pytest.importorskip("colossus")
-    for universe in (Cosmology(), OTHER):
-        k, exact = linear_power(universe)
-        fit = np.interp(k, *linear_power(universe, "colossus"))
-        np.testing.assert_allclose(fit[k > 0.005], exact[k > 0.005], rtol=0.05)
-        low = (k > 0.0005) & (k < 0.002)  # primordial slope, above the scale of equality
-        assert np.polyfit(np.log(k[low]), np.log(exact[low]), 1)[0] == pytest.approx(
-            universe.n_s, abs=0.06
-        )
+    k, exact = linear_power(universe)
+    fit = np.interp(k, *linear_power(universe, "colossus"))
+    np.testing.assert_allclose(fit[k > 0.005], exact[k > 0.005], rtol=0.05)
+    low = (k > 0.0005) & (k < 0.002)  # primordial slope, above the scale of equality
+    assert np.polyfit(np.log(k[low]), np.log(exact[low]), 1)[0] == pytest.approx(
+        universe.n_s, abs=0.06
+    )
 
 
+@pytest.mark.long
 def test_halofit_is_linear_on_large_scales_and_more_on_small_ones():
     pytest.importorskip("camb")
     (k, linear), (_, today) = linear_power(Cosmology()), halofit_power(Cosmology())

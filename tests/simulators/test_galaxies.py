@@ -195,6 +195,7 @@ def test_sources_are_counted_back_out(fields):
     assert max(offsets) < 1  # pixel
 
 
+@pytest.mark.long
 def test_edges_of_the_field_are_as_bright_as_its_middle():
     # Sources outside shine in; without them the outermost pixels would lack half their light.
     settings = Galaxies(size=32, density=1000.0, magnitudes=(26.0, 28.0), bands=ACS[2:3])

@@ -80,6 +80,7 @@ def test_cost_grows_with_the_energy(photons):
 
 
 @needs_geant4
+@pytest.mark.long
 def test_shower_maximum_moves_with_the_logarithm_of_the_energy():
     readout = tuple(Readout((6.0 * i, 6.0 * (i + 1)), (1, 1), 240.0) for i in range(80))
     cells, energy, *_ = shoot(60, energy=(1.0, 8.0), readout=readout)
@@ -106,7 +107,7 @@ def test_a_shower_depends_on_seed_and_number_alone():
 
 
 @needs_geant4
-@pytest.mark.parametrize("particle", ["electron", "positron"])
+@pytest.mark.parametrize("particle", ["electron", pytest.param("positron", marks=pytest.mark.long)])
 def test_a_cylinder_is_read_from_minus_pi(particle):
     stack = (Stack((Plate("G4_W", 1.4), Plate("G4_Si", 0.3, active=True)), 90),)
     cells, energy, beside, _ = shoot(
@@ -129,8 +130,8 @@ def test_a_cylinder_is_read_from_minus_pi(particle):
 def test_what_leaves_the_cells_is_overflow():
     wide = (Readout((0.0, 480.0), (1, 1), 240.0),)
     narrow = (Readout((0.0, 480.0), (2, 2), 20.0),)
-    all_of_it, *_ = shoot(8, energy=1.0, readout=wide)
-    cells, _, beside, _ = shoot(8, energy=1.0, readout=narrow, half_width=240.0)
+    all_of_it, *_ = shoot(4, energy=1.0, readout=wide)
+    cells, _, beside, _ = shoot(4, energy=1.0, readout=narrow, half_width=240.0)
     assert (beside["overflow"] > 0).all()
     assert beside["overflow"].mean() < cells.sum(1).mean()
     total = cells.sum(1) + beside["overflow"][:, 0]

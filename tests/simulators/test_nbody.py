@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from emulators.config import as_mapping, build
 from emulators.errors import InputError
@@ -28,10 +29,24 @@ WEB = NBody(particles=64, cells=64, quantity="overdensity", assignment="CIC")  #
 
 @pytest.fixture(scope="module")
 def codes():
-    """PySCo is compiled when this is there: minutes on the first time, then seconds."""
+    """PySCo is compiled when this is there: minutes on the first time, then seconds.
+
+    Its table of the expansion stays empty: writing what nobody reads is most of a small run.
+    """
+    threads = torch.get_num_threads()
     for code in ("pysco", "camb", "colossus"):
         pytest.importorskip(code)
-    nbody_run.prepare(SMALL._run)
+    written = np.savetxt
+
+    def briefly(file, values, *rest, **options):
+        table = "evolution_table" in str(file)
+        written(file, values[:1] if table else values, *rest, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "savetxt", briefly)
+        nbody_run.prepare(SMALL._run)
+        yield
+    torch.set_num_threads(threads)  # PySCo's OpenMP is torch's, and takes all processors
 
 
 def fields(settings, seed):
@@ -81,6 +96,23 @@ def large(codes):
     return k[:4], np.array(power) / window**2, modes[:4]
 
 
+def test_power_of_one_small_box_is_linear_theory_and_grows(codes):
+    settings = NBody(
+        particles=32, cells=32, box=1000.0, redshifts=(0.0, 3.0), linear_power="colossus",
+        quantity="overdensity", assignment="TSC",
+    )  # fmt: skip
+    spectra = [spectrum(box, settings.box) for box in fields(settings, 3)[0][:, 0]]
+    k, modes = spectra[0][0][:3], spectra[0][2][:3]
+    today, early = (power[:3] for _, power, _ in spectra)
+    expected = growth_factor(Cosmology(), [3.0])[0] ** 2  # the same modes: no cosmic variance
+    np.testing.assert_allclose(early / today, expected, rtol=0.02)
+    window = np.sinc(k * settings.box / settings.cells / (2 * np.pi * np.sqrt(3))) ** (3 * 3)
+    linear = np.interp(k, *linear_power(Cosmology(), "colossus"))
+    mean = (today / window**2 / linear * modes).sum() / modes.sum()
+    assert abs(mean - 1) < 3 * np.sqrt(2 / modes.sum())  # Gaussian cosmic variance
+
+
+@pytest.mark.long
 def test_power_on_large_scales_is_linear_theory_within_cosmic_variance(large):
     k, power, modes = large
     ratio = power[:, 0] / np.interp(k, *linear_power(Cosmology()))
@@ -92,6 +124,7 @@ def test_power_on_large_scales_is_linear_theory_within_cosmic_variance(large):
     assert abs(mean - 1) < 3 * cosmic
 
 
+@pytest.mark.long
 def test_power_grows_as_the_growth_factor_squared(large):
     _, power, _ = large
     growth = power.mean(0)[1:] / power.mean(0)[0]  # the same modes: no cosmic variance
@@ -99,6 +132,7 @@ def test_power_grows_as_the_growth_factor_squared(large):
     np.testing.assert_allclose(growth, expected[:, None] * np.ones(4), rtol=0.01)
 
 
+@pytest.mark.long
 def test_power_is_near_halofit_where_resolved(codes):
     settings = NBody(quantity="overdensity")  # the default: 128^3, 200 Mpc/h
     box = fields(settings, 5000)[0][0, 0]
@@ -119,7 +153,7 @@ def snapshot(codes):
         yield file
 
 
-def test_quantities_of_one_snapshot(snapshot, web):
+def test_quantities_of_one_snapshot(snapshot):
     counts = SMALL._measure(snapshot)
     assert counts.sum() == 16**3
     assert (counts == np.rint(counts)).all()
@@ -128,8 +162,12 @@ def test_quantities_of_one_snapshot(snapshot, web):
     smoothed = replace(SMALL, quantity="overdensity", smoothing=2.0)._measure(snapshot)
     assert smoothed.std() < 0.5 * delta.std()
     assert smoothed.mean() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.long
+def test_the_web_is_clustered(web):
     assert web.min() >= -1
-    assert 0.7 < web.std() < 3  # clustered: as many particles at random make 0.54 by CIC
+    assert 0.7 < web.std() < 3  # as many particles at random make 0.54 by CIC
 
 
 def test_maps_of_one_snapshot(snapshot):
@@ -148,6 +186,7 @@ def test_maps_of_one_snapshot(snapshot):
 # Same modes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("change", "least"),
     [
@@ -164,6 +203,7 @@ def test_the_same_seed_gives_the_same_web_whatever_the_settings(web, change, lea
     assert not np.array_equal(web, other)
 
 
+@pytest.mark.long
 def test_another_seed_gives_another_web(web):
     other = fields(WEB, 8)[0][0, 0]
     _, r = correlation(web, other, WEB.box)
@@ -171,6 +211,7 @@ def test_another_seed_gives_another_web(web):
     assert (abs(r) < 5 * np.sqrt(2 / modes)).all()
 
 
+@pytest.mark.long
 def test_pairs_of_perturbation_theory(web):
     (full,), (lpt,) = fields(replace(WEB, pair=Pair("2lpt")), 7)
     np.testing.assert_array_equal(full[0], web)  # a pair changes nothing in the sample
@@ -180,6 +221,7 @@ def test_pairs_of_perturbation_theory(web):
     assert lpt.std() < web.std()
 
 
+@pytest.mark.long
 def test_pairs_of_redshifts(web):
     settings = replace(WEB, pair=Pair("redshift", redshift=1.0))
     (full,), (early,) = fields(settings, 7)
@@ -191,6 +233,7 @@ def test_pairs_of_redshifts(web):
     np.testing.assert_array_equal(apart[0], early[0])
 
 
+@pytest.mark.long
 def test_pairs_of_resolutions(web):
     settings = replace(WEB, pair=Pair("resolution", particles=32))
     (full,), (coarse,) = fields(settings, 7)
@@ -215,7 +258,7 @@ def test_coarse_start_has_the_modes_of_the_fine_one(codes):
         k = np.fft.fftfreq(n, 1 / n)
         return modes, np.exp(-1j * np.pi * k / n)
 
-    with snapshots(run, universe, linear_power(universe), 5) as (file,):
+    with snapshots(run, universe, linear_power(universe, "colossus"), 5) as (file,):
         fine, phase = waves(read_positions(file), 32)
         for n in (16, 24):
             coarse, other = waves(coarse_start(file, 32, n)[0], n)
@@ -228,7 +271,8 @@ def test_coarse_start_has_the_modes_of_the_fine_one(codes):
 # Samples
 
 
-def test_simulation_i_depends_on_seed_and_i_alone(codes):
+def test_simulation_i_depends_on_seed_and_i_alone(codes, monkeypatch):
+    monkeypatch.setattr(nbody, "prepare", lambda run: None)  # done by `codes`
     settings = replace(SMALL, cosmology=Cosmologies(sigma_8=(0.7, 0.9)))
     simulate = settings.start(1)
     first, second, again = simulate(0), simulate(1), settings.simulate(1, 1)
@@ -242,8 +286,10 @@ def test_simulation_i_depends_on_seed_and_i_alone(codes):
 @pytest.mark.parametrize(
     "settings",
     [
-        SMALL,
-        replace(SMALL, redshifts=(0.5, 2.0), pair=Pair("2lpt")),
+        pytest.param(SMALL, marks=pytest.mark.long),
+        pytest.param(
+            replace(SMALL, redshifts=(0.5, 2.0), pair=Pair("2lpt")), marks=pytest.mark.long
+        ),
         replace(
             SMALL,
             maps=Maps(slabs=5, every=2, axes=("z", "x")),
@@ -269,6 +315,7 @@ def test_samples_are_what_the_spec_says(settings, codes):
     assert build_simulator("nbody", as_mapping(settings)) == settings
 
 
+@pytest.mark.long
 def test_order_of_redshifts_and_maps(codes):
     maps = Maps(slabs=4, every=2, axes=("y", "z"))
     made = replace(SMALL, redshifts=(0.0, 1.0), maps=maps).simulate(1, 0)
@@ -297,12 +344,14 @@ def test_spec_of_boxes_and_of_maps():
 # Running PySCo
 
 
+@pytest.mark.long
 def test_a_last_redshift_that_rounding_misses(codes):
     # t(a) and back leaves 1.08 a hair early: PySCo raises after it has written its snapshot.
     field = fields(replace(SMALL, redshifts=(1.08,)), 5)[0]
     assert field.sum() == 16**3
 
 
+@pytest.mark.long
 def test_nothing_is_left_behind(codes, capfd, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     root, level = logging.getLogger().handlers[:], logging.getLogger().level

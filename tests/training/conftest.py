@@ -9,7 +9,7 @@ def reference(write_showers, tmp_path_factory):
     return write_showers(tmp_path_factory.mktemp("training") / "photons.h5", n=400, seed=3)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe(reference):
     """A training of 40 steps with every random part of a step in it; a second or two."""
     return recipe_from(

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,11 +66,18 @@ def last(run):
     return checkpoint.load(run / "checkpoints" / "last.pt")
 
 
+@pytest.fixture(scope="session")
+def uninterrupted(recipe, tmp_path_factory):
+    """A run that nothing interrupted; not to be changed."""
+    run = tmp_path_factory.mktemp("uninterrupted") / "whole"
+    train(recipe, run, measure=distance)
+    return run
+
+
 @pytest.fixture
-def whole(recipe, tmp_path):
-    """A run that nothing interrupted."""
-    train(recipe, tmp_path / "whole", measure=distance)
-    return tmp_path / "whole"
+def whole(uninterrupted, tmp_path):
+    """A copy of a run that nothing interrupted."""
+    return shutil.copytree(uninterrupted, tmp_path / "whole")
 
 
 def test_a_run_folder_says_everything(recipe, tmp_path):
@@ -189,6 +197,28 @@ def test_a_stopped_run_goes_on_bit_for_bit(recipe, tmp_path, whole, number):
     same_state(*states)
 
 
+def test_a_run_that_ends_anywhere_goes_on_from_its_last_state(recipe, tmp_path, whole, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    step = Trainer.step
+
+    def ending(self):
+        if self.steps == 25:
+            raise Killed
+        step(self)
+
+    run, often = tmp_path / "run", recipe.replace(training={"checkpoint_minutes": 1e-9})
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", ending)
+        with pytest.raises(Killed):
+            train(often, run, measure=distance)
+    assert last(run)["steps"] == 25
+    assert "checkpoint_minutes = 1e-09" in (run / "recipe.toml").read_text()
+    resume(run, measure=distance)
+    same_state(last(run), last(whole))
+
+
 KILLED = """
 import sys, pathlib
 from emulators.training.loop import train
@@ -197,6 +227,7 @@ train(read_recipe(sys.argv[1]), pathlib.Path(sys.argv[2]))
 """
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_bit_for_bit(recipe, tmp_path):
     recipe = recipe.replace(
         training={"samples": 9600, "checkpoint_minutes": 1e-3, "log_samples": 64.0},

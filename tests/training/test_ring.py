@@ -42,13 +42,20 @@ def test_measure_of_the_law_itself(ring):
     assert ring.measure(torch.zeros(100, 2)) == (0, 0.0)
 
 
+@pytest.mark.long
 def test_minimax_loses_modes(ring):
     assert sum(modes(ring, "minimax")) <= 8 * len(SEEDS) - 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["Wasserstein + gradient penalty", "relativistic + R1 + R2"])
 def test_smooth_critics_cover_all_modes(ring, name):
     assert modes(ring, name) == [8] * len(SEEDS)
+
+
+def test_a_smooth_critic_finds_most_modes_soon(ring):
+    points = ring.train(ring.CASES["relativistic + R1 + R2"], 2, STEPS // 3, n=2000)
+    assert ring.measure(points)[0] >= 5  # 6, 6 and 8 of three seeds; 3 to 5 with minimax
 
 
 def test_training_is_reproducible(ring):

@@ -98,7 +98,13 @@ def test_fits_know_the_simulations_of_their_samples(field_file, tmp_path):
     recipe = recipe_from(
         {
             "data": {"path": str(field_file), "validation": 0.25, "test": 0.25},
-            "network": {"name": "field", "widths": [4], "critic_widths": [4, 8], "fine": 0},
+            "network": {
+                "name": "field",
+                "widths": [4],
+                "critic_widths": [4, 8],
+                "fine": 0,
+                "calibration": 64,
+            },
             "training": {"batch_size": 8, "samples": 8, "device": "cpu"},
             "monitor": {"previews": False},
         }

@@ -8,20 +8,21 @@ References
 Krause et al., arXiv:2410.21611; separation power: Diefenbacher et al., arXiv:2009.03796, eq. 15.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.distributions import HALVINGS, RESAMPLINGS
+from emulators.benchmarks.calochallenge.figures import CHALLENGES, Challenge
+from emulators.benchmarks.judge import written
+from emulators.benchmarks.measured import Axis, Histogram, Number
 from emulators.benchmarks.pair import Pair, Rows
-from emulators.data.geometries import calochallenge
 from emulators.data.hdf5 import HDF5Reader
 from emulators.data.layouts import calochallenge as layout
-from emulators.data.spec import MEV_PER_GEV, ReadoutLayer, Samples, ShowerGeometry
+from emulators.data.spec import MEV_PER_GEV, Samples
 from emulators.errors import InputError
 from emulators.observables import distances
 from emulators.observables.showers import Array, observables
@@ -38,84 +39,23 @@ __all__ = [
     "separations",
 ]
 
-Found = dict[str, Array]
+Counts = Sequence[Any]  # of reference and generated; the first and last are under- and overflow
 
-_TINY = 1e-16  # in evaluate.py's separation power, against 0 / 0
+Places = npt.NDArray[np.int64]
 
+HALVINGS, RESAMPLINGS = 20, 100
+TINY = 1e-16  # in evaluate.py's separation power, against 0 / 0
 
-@dataclass(frozen=True)
-class Challenge:
-    """How one data set of CaloChallenge is evaluated.
-
-    Parameters
-    ----------
-    data_set
-        ``1-photons``, ``1-pions``, ``2`` or ``3``.
-    threshold
-        Voxels below it count as empty, MeV.
-    image
-        Layers, alpha bins and r bins, where all layers are alike and a residual network is trained.
-    """
-
-    data_set: str
-    threshold: float
-    image: tuple[int, int, int] | None = None
-
-    @property
-    def discrete(self) -> bool:
-        """Whether the showers have 15 incident energies, powers of two."""
-        return self.data_set.startswith("1-")
-
-    @cached_property
-    def geometry(self) -> ShowerGeometry:
-        """The readout."""
-        return calochallenge(self.data_set)
-
-
-# By the preset of `emulators benchmark`.  A readout of 0.5 keV over a sampling fraction of 0.033.
-CHALLENGES = {
-    "calochallenge-1-photons": Challenge("1-photons", 1.0),
-    "calochallenge-1-pions": Challenge("1-pions", 1.0),
-    "calochallenge-2": Challenge("2", 0.5e-3 / 0.033, (45, 16, 9)),
-    "calochallenge-3": Challenge("3", 0.5e-3 / 0.033, (45, 50, 18)),
-}
-
-
-def measure_histograms(
-    pair: Pair, found: tuple[Found, Found], challenge: Challenge, seed: int
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Measure the separation power of every histogram.
-
-    Parameters
-    ----------
-    pair
-        The showers.
-    found
-        What `features` gave for them.
-    challenge
-        How they are evaluated.
-    seed
-        Of halvings and bootstrap.
-
-    Returns
-    -------
-    An entry for each histogram: ``reference`` and ``generated`` counts, and the separation power
-    ``compatible`` with ``evaluate.py`` and ``counted`` with under- and overflow, of all showers;
-    errors are bootstraps over showers, floors means over halvings of the reference.  Then, for each
-    histogram that cannot be, why.
-    """
-    halves = pair.halvings(HALVINGS, seed)[1]
-    entries, left_out = [], []
-    for histogram in tracked([*_histograms(challenge, found)], "histograms"):
-        if isinstance(histogram, str):
-            left_out.append(histogram)
-        else:
-            rng = stream(seed, "calochallenge", histogram.name)
-            entries.append(_entry(histogram, _measured(histogram, halves, rng)))
-    showers = Showers.of_pair(pair, "reference"), Showers.of_pair(pair, "generated")
-    rng = stream(seed, "calochallenge", "voxels")
-    entries.append(_voxels(showers, challenge, halves, rng))
-    return entries, left_out
+# Where bins begin and end, mm: in data sets 2 and 3, in the hadronic layers (12 and deeper) of data
+# set 1, in its others.
+MOMENTS = (
+    ("EC Eta", "centre_eta", ((-30.0, 30.0), (-500.0, 500.0), (-100.0, 100.0))),
+    ("EC Phi", "centre_phi", ((-30.0, 30.0), (-500.0, 500.0), (-100.0, 100.0))),
+    ("Width Eta", "width_eta", ((0.0, 30.0), (0.0, 400.0), (0.0, 100.0))),
+    ("Width Phi", "width_phi", ((0.0, 30.0), (0.0, 400.0), (0.0, 100.0))),
+    ("EC r", "centre_r", ((0.0, 42.0), (0.0, 1500.0), (0.0, 500.0))),
+    ("Width r", "width_r", ((0.0, 20.0), (0.0, 1500.0), (0.0, 500.0))),
+)
 
 
 @dataclass(frozen=True)
@@ -160,7 +100,12 @@ def _pieces(values: Any) -> Iterator[Array]:
         yield values[first : first + count].astype(np.float64)
 
 
-def features(showers: Showers, challenge: Challenge) -> Found:
+def emptied(values: npt.NDArray[Any], challenge: Challenge) -> npt.NDArray[Any]:
+    """Return voxels in their precision, those below the threshold 0."""
+    return np.where(values < challenge.threshold, values.dtype.type(0), values)
+
+
+def features(showers: Showers, challenge: Challenge) -> dict[str, Array]:
     """Return the observables of showers whose voxels below the threshold are empty.
 
     Beside those of `observables` that ``evaluate.py`` knows stands ``incident_energy``, MeV; all in
@@ -178,105 +123,109 @@ def features(showers: Showers, challenge: Challenge) -> Found:
         pieces.append(piece)
     kinds = ("energy_", "centre_", "width_", "fraction_active_")
     kept = [name for name in pieces[0] if name.startswith(kinds)]
-    found = {name: np.concatenate([p[name] for p in pieces]) for name in kept}
-    found["incident_energy"] = energy
-    if showers.order is None:
-        return found
-    return {name: column[showers.order] for name, column in found.items()}
+    columns = {name: np.concatenate([p[name] for p in pieces]) for name in kept}
+    columns["incident_energy"] = energy
+    order = slice(None) if showers.order is None else showers.order
+    return {name: column[order] for name, column in columns.items()}
 
 
-def emptied(values: npt.NDArray[Any], challenge: Challenge) -> npt.NDArray[Any]:
-    """Return voxels in their precision, those below the threshold 0."""
-    return np.where(values < challenge.threshold, values.dtype.type(0), values)
+def measure_histograms(
+    pair: Pair, columns: Sequence[dict[str, Array]], challenge: Challenge, seed: int
+) -> Iterator[tuple[str, Histogram | None, Number]]:
+    """Measure the separation power of every histogram, in the order of ``evaluate.py``.
 
+    Parameters
+    ----------
+    pair
+        The showers.
+    columns
+        What `features` gave for them, reference first.
+    challenge
+        How they are evaluated.
+    seed
+        Of halvings and bootstrap.
 
-@dataclass(frozen=True)
-class _Histogram:
-    """One number a shower, reference and generated, NaN for showers that it is not for."""
-
-    name: str  # as ``histogram_chi2_<data set>.txt`` has it
-    group: str
-    unit: str
-    edges: Array
-    values: tuple[Array, Array]
-
-
-def _histograms(challenge: Challenge, found: tuple[Found, Found]) -> Iterator[_Histogram | str]:
-    """Yield histograms in their order; for one that cannot be, why."""
-    response = [f["energy_total"] / f["incident_energy"] for f in found]
-    wide = np.linspace(0.5, 1.5, 101)
-    yield _Histogram("Etot / Einc", "energy_total", "", wide, (response[0], response[1]))
-    for layer in challenge.geometry.layers:
-        number, energies = _number(layer), [f[f"energy_{layer.name}"] for f in found]
-        name, top = f"E layer {number}", energies[0].max()
-        if top <= challenge.threshold:
-            yield f"{name}: the reference has at most {top:.3g} MeV there, no range for its bins"
+    Yields
+    ------
+    The group that it is averaged with, the histogram, and its separation power times 1e3, named as
+    in ``histogram_chi2_<data set>.txt``: value and error (a bootstrap over showers) of all, floor
+    between halves of the reference.  Where there is none NaN and why.
+    """
+    halves = pair.halvings(HALVINGS, seed)[1]
+    for group, name, unit, edges, values in tracked([*_numbers(challenge, columns)], "histograms"):
+        why = ""
+        if not len(edges):
+            top = values[0].max()
+            why = f"the reference has at most {top:.3g} MeV there, no range for its bins"
+        elif any(np.isnan(v).all() for v in values):
+            why = "one of the files has no shower of that energy"
+        if why:
+            yield group, None, Number(name, name, math.nan, unit="1e-3", says=why)
             continue
-        edges = np.logspace(np.log10(challenge.threshold), np.log10(top), 40)
-        yield _Histogram(name, "energy_layer", "MeV", edges, (energies[0], energies[1]))
-    for title, kind, axis in _MOMENTS:
-        for layer in challenge.geometry.layers:
-            key = f"{kind}_{axis}_{layer.name}"
-            if key in found[0]:
-                edges = np.linspace(*_range(kind, axis, _number(layer), challenge), 101)
-                name, values = f"{title} layer {_number(layer)}", (found[0][key], found[1][key])
-                yield _Histogram(name, f"{kind}_{axis}", "mm", edges, values)
-    for layer in challenge.geometry.layers:
-        empty = [1 - f[f"fraction_active_{layer.name}"] for f in found]
-        name, edges = f"Sparsity layer {_number(layer)}", np.linspace(0, 1, 21)
-        yield _Histogram(name, "sparsity", "", edges, (empty[0], empty[1]))
-    if challenge.discrete:
-        yield from _at_each_energy(challenge, found, response)
+        rng = stream(seed, "calochallenge", name)
+        places = [_places(v, edges) for v in values]
+        counts = [_count(p, edges) for p in places]
+        resampled = [rng.multinomial(c.sum(), c / c.sum(), RESAMPLINGS) for c in counts]
+        parts = [[_count(places[0][half], edges) for half in side] for side in zip(*halves)]
+        yield group, *_separated(name, unit, edges, int(counts[1].sum()), counts, resampled, parts)
+    rng = stream(seed, "calochallenge", "voxels")
+    yield "voxel", *_voxels(pair, challenge, halves, rng)
 
 
-def _at_each_energy(
-    challenge: Challenge, found: tuple[Found, Found], response: list[Array]
-) -> Iterator[_Histogram | str]:
-    for power in range(8, 23):
+def _numbers(
+    challenge: Challenge, columns: Sequence[dict[str, Array]]
+) -> Iterator[tuple[str, str, str, Array, list[Array]]]:
+    """Yield group, name, unit, edges (none without a range) and one number a shower of both.
+
+    NaN: showers that it is not for.
+    """
+    layers = [
+        (int(layer.name.removeprefix("layer_")), layer.name) for layer in challenge.geometry.layers
+    ]
+    response = [c["energy_total"] / c["incident_energy"] for c in columns]
+    yield "energy_total", "Etot / Einc", "", np.linspace(0.5, 1.5, 101), response
+    for number, layer in layers:
+        energies = [c[f"energy_{layer}"] for c in columns]
+        edges = _log_edges(challenge.threshold, energies[0].max(), 40)
+        yield "energy_layer", f"E layer {number}", "MeV", edges, energies
+    for title, kind, (regular, hadronic, others) in MOMENTS:
+        for number, layer in layers:
+            if (key := f"{kind}_{layer}") in columns[0]:
+                ends = regular if not challenge.discrete else hadronic if number >= 12 else others
+                moments = [c[key] for c in columns]
+                yield kind, f"{title} layer {number}", "mm", np.linspace(*ends, 101), moments
+    for number, layer in layers:
+        empty = [1 - c[f"fraction_active_{layer}"] for c in columns]
+        yield "sparsity", f"Sparsity layer {number}", "", np.linspace(0, 1, 21), empty
+    for power in range(8, 23) if challenge.discrete else ():
         narrow = power > 11 and challenge.data_set == "1-photons"
         edges = np.linspace(0.9, 1.1, 21) if narrow else np.linspace(0.4, 1.4, 21)
-        chosen = []
-        for f, values in zip(found, response):
-            energy = f["incident_energy"]
-            inside = (energy >= 2**power) & (energy < 2 ** (power + 1))
-            chosen.append(np.where(inside, values, np.nan))
-        name = f"Etot / Einc at E = {2.0**power}"
-        if any(np.isnan(values).all() for values in chosen):
-            yield f"{name}: one of the files has no shower of that energy"
-            continue
-        yield _Histogram(name, "energy_total_discrete", "", edges, (chosen[0], chosen[1]))
+        at = [
+            np.where(np.frexp(c["incident_energy"])[1] == power + 1, r, np.nan)
+            for c, r in zip(columns, response)
+        ]
+        yield "energy_discrete", f"Etot / Einc at E = {2.0**power}", "", edges, at
 
 
-_MOMENTS = (
-    ("EC Eta", "centre", "eta"),
-    ("EC Phi", "centre", "phi"),
-    ("Width Eta", "width", "eta"),
-    ("Width Phi", "width", "phi"),
-    ("EC r", "centre", "r"),
-    ("Width r", "width", "r"),
-)
-# Where bins begin and end, mm: in data sets 2 and 3, in the hadronic layers (12 and deeper) of data
-# set 1, in its others.
-_RANGES = {
-    ("centre", False): ((-30.0, 30.0), (-500.0, 500.0), (-100.0, 100.0)),
-    ("width", False): ((0.0, 30.0), (0.0, 400.0), (0.0, 100.0)),
-    ("centre", True): ((0.0, 42.0), (0.0, 1500.0), (0.0, 500.0)),
-    ("width", True): ((0.0, 20.0), (0.0, 1500.0), (0.0, 500.0)),
-}
+def _log_edges(low: float, high: float, count: int) -> Array:
+    if high <= low:
+        return np.zeros(0)
+    return np.logspace(np.log10(low), np.log10(high), count)
 
 
-def _range(kind: str, axis: str, number: int, challenge: Challenge) -> tuple[float, float]:
-    regular, hadronic, others = _RANGES[kind, axis == "r"]
-    if not challenge.discrete:
-        return regular
-    return hadronic if number >= 12 else others
+def _places(values: npt.NDArray[np.floating], edges: Array) -> Places:
+    """Return bins: 0 below the edges, then as `numpy.histogram`, then above, and last of NaN."""
+    places = np.searchsorted(edges, values, side="right")
+    places[values == edges[-1]] = len(edges) - 1  # the last bin holds its upper edge
+    places[np.isnan(values)] = len(edges) + 1
+    return places
 
 
-def _number(layer: ReadoutLayer) -> int:
-    return int(layer.name.removeprefix("layer_"))
+def _count(places: Places, edges: Array) -> Places:
+    return np.bincount(places, minlength=len(edges) + 2)[:-1]
 
 
-def separations(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Array, Array]:
+def separations(a: npt.ArrayLike, b: npt.ArrayLike) -> Array:
     """Return the separation power of two histograms, as ``evaluate.py`` has it, and with all.
 
     Parameters
@@ -286,120 +235,74 @@ def separations(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[Array, Array]:
 
     Returns
     -------
-    ``0.5 sum (p - q)^2 / (p + q + 1e-16)`` with p and q normalised to one inside the edges (NaN
-    where one has nothing inside), and the same with under- and overflow counted.
+    Shape ``(2, ...)``: ``0.5 sum (p - q)^2 / (p + q + 1e-16)`` with p and q normalised to one
+    inside the edges (NaN where one has nothing there), and the same with under- and overflow.
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         p, q = (x[..., 1:-1] / x[..., 1:-1].sum(-1, keepdims=True) for x in (a, b))
-        inside = 0.5 * ((p - q) ** 2 / (p + q + _TINY)).sum(-1)
-        return np.asarray(inside), distances.separation_power(a, b)
+        inside = 0.5 * ((p - q) ** 2 / (p + q + TINY)).sum(-1)
+        return np.stack([inside, distances.separation_power(a, b)])
 
 
-@dataclass(frozen=True)
-class _Measured:
-    counts: tuple[npt.NDArray[Any], npt.NDArray[Any]]
-    resampled: tuple[npt.NDArray[Any], npt.NDArray[Any]]  # (resamplings, bins + 2)
-    halves: list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]
-
-
-def _measured(
-    histogram: _Histogram, halves: list[tuple[Rows, Rows]], rng: np.random.Generator
-) -> _Measured:
-    places = [_places(v, histogram.edges) for v in histogram.values]
-    size = len(histogram.edges) + 1
-
-    def count(where: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        return np.bincount(where, minlength=size + 1)[:size]
-
-    counts = count(places[0]), count(places[1])
-    drawn = [
-        rng.multinomial(n, c / n, RESAMPLINGS) if (n := c.sum()) else np.tile(c, (RESAMPLINGS, 1))
-        for c in counts
-    ]
-    parts = [(count(places[0][a]), count(places[0][b])) for a, b in halves]
-    return _Measured(counts, (drawn[0], drawn[1]), parts)
-
-
-def _places(values: npt.NDArray[np.floating], edges: Array) -> npt.NDArray[np.int64]:
-    """Return bins: 0 below the edges, then as `numpy.histogram`, then above, and last of NaN."""
-    places = np.searchsorted(edges, values, side="right")
-    places[values == edges[-1]] = len(edges) - 1  # the last bin holds its upper edge
-    places[np.isnan(values)] = len(edges) + 1
-    return places
-
-
-def _entry(histogram: _Histogram, measured: _Measured) -> dict[str, Any]:
-    """Return the entry of one histogram."""
-    log = not np.allclose(np.diff(histogram.edges), histogram.edges[1] - histogram.edges[0])
-    value = separations(*measured.counts)
-    errors = [x.std() for x in separations(*measured.resampled)]
-    floors = np.array([separations(*pair) for pair in measured.halves])
-    return {
-        "name": histogram.name,
-        "group": histogram.group,
-        "unit": histogram.unit,
-        "bins": {
-            "low": histogram.edges[0],
-            "high": histogram.edges[-1],
-            "count": len(histogram.edges) - 1,
-            "log": log,
-        },
-        **{
-            f"{kind}": {
-                "n": int(c.sum()),
-                "below": int(c[0]),
-                "above": int(c[-1]),
-                "counts": c[1:-1],
-            }
-            for kind, c in zip(("reference", "generated"), measured.counts)
-        },
-        **{
-            kind: {
-                "value": float(value[i]),
-                "error": float(errors[i]),
-                "floor": float(floors[:, i].mean()),
-                "floor_error": float(floors[:, i].std()),
-                "floor_n": float(np.mean([a.sum() for a, _ in measured.halves])),
-            }
-            for i, kind in enumerate(("compatible", "counted"))
-        },
-    }
+def _separated(
+    name: str, unit: str, edges: Array, n: int, counts: Counts, resampled: Counts, halves: Counts
+) -> tuple[Histogram, Number]:
+    """Return a histogram and its separation power, from those of samples, bootstraps and halves."""
+    value, error = 1e3 * separations(*counts), 1e3 * separations(*resampled).std(1)
+    floors = 1e3 * separations(*halves)
+    floor, floor_error = floors.mean(1), floors.std(1)
+    outside = [(int(c[0]), int(c[-1])) for c in counts]
+    says = ""
+    if any(map(sum, outside)):
+        says = (
+            f"{sum(outside[0]):,} of the reference and {sum(outside[1]):,} generated lie outside; "
+            f"with them {written(value[1], '', error[1])}, floor {written(floor[1])}"
+        )
+    number = Number(
+        name, name, float(value[0]), float(error[0]), float(floor[0]), float(floor_error[0]),
+        n, "1e-3", says=says,
+    )  # fmt: skip
+    log = not np.allclose(np.diff(edges), edges[1] - edges[0])
+    histogram = Histogram(
+        name=name.lower().replace(" / ", "_over_").replace(" ", "_"),
+        label=name,
+        caption="",
+        edges=edges,
+        axis=Axis(name, unit, log),
+        reference=counts[0][1:-1],
+        generated=counts[1][1:-1],
+        outside=(outside[0], outside[1]),
+        log=log,
+        text=f"separation {written(value[0], '1e-3', error[0])}",
+    )
+    return histogram, number
 
 
 def _voxels(
-    showers: tuple[Showers, Showers],
-    challenge: Challenge,
-    halves: list[tuple[Rows, Rows]],
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Return the entry of the voxel energies; resampled are showers, whose voxels correlate."""
+    pair: Pair, challenge: Challenge, halves: Sequence[tuple[Rows, Rows]], rng: np.random.Generator
+) -> tuple[Histogram, Number]:
+    """Return that of voxel energies; resampled are showers, whose voxels correlate."""
+    showers = Showers.of_pair(pair, "reference"), Showers.of_pair(pair, "generated")
     top = max(float(values.max()) for values in showers[0].pieces())
-    if top <= challenge.threshold:
+    edges = _log_edges(challenge.threshold, top, 50)
+    if not len(edges):
         raise InputError(
             f"no voxel of the reference has more than {challenge.threshold:.3g} MeV, the "
             f"threshold of CaloChallenge's data set {challenge.data_set}; are the energies MeV?"
         )
-    edges = np.logspace(np.log10(challenge.threshold), np.log10(top), 50)
     size = len(edges) + 1
-    rows = []
+    rows = []  # a histogram a shower
     for s in showers:
-        counted = []
+        pieces = []
         for values in s.pieces():
             places = _places(emptied(values, challenge), edges)
             places += np.arange(len(values))[:, None] * size
-            counted.append(np.bincount(places.ravel(), minlength=len(values) * size))
-        rows.append(np.concatenate(counted).reshape(-1, size).astype(np.float64))
-    counts = rows[0].sum(0), rows[1].sum(0)
-    drawn = [
-        np.stack(
-            [
-                np.bincount(rng.integers(0, len(r), len(r)), minlength=len(r)) @ r
-                for _ in range(RESAMPLINGS)
-            ]
-        )
-        for r in rows
+            pieces.append(np.bincount(places.ravel(), minlength=len(values) * size))
+        rows.append(np.concatenate(pieces).reshape(-1, size).astype(np.float64))
+    resampled = [
+        rng.multinomial(len(r), np.full(len(r), 1 / len(r)), RESAMPLINGS) @ r for r in rows
     ]
-    parts = [(rows[0][a].sum(0), rows[0][b].sum(0)) for a, b in halves]
-    histogram = _Histogram("Voxel distribution", "voxel", "MeV", edges, (edges, edges))
-    return _entry(histogram, _Measured(counts, (drawn[0], drawn[1]), parts))
+    parts = [[rows[0][half].sum(0) for half in side] for side in zip(*halves)]
+    counts = [r.sum(0) for r in rows]
+    return _separated("Voxel distribution", "MeV", edges, len(rows[1]), counts, resampled, parts)

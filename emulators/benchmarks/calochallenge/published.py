@@ -11,7 +11,9 @@ import csv
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SOURCE", "published"]
+__all__ = ["SOURCE", "published", "published_aucs", "published_column"]
+
+Entries = tuple[tuple[str, float, float | None], ...]  # name, value, error, as a Number's `beside`
 
 SOURCE = "Krause et al., arXiv:2410.21611"
 
@@ -41,3 +43,24 @@ def published(data_set: str) -> list[dict[str, Any]]:
         for row in rows
         if row["dataset"] == data_set
     ]
+
+
+def published_column(data_set: str, column: str) -> Entries:
+    """Return name, value and error (None where none is known) of the entries that have a value.
+
+    GANs are marked as such.
+    """
+    return tuple(
+        (f"{e['entry']} (GAN)" if e["gan"] else e["entry"], e[column], e.get(f"{column}_error"))
+        for e in published(data_set)
+        if e[column] is not None
+    )
+
+
+def published_aucs(data_set: str) -> dict[str, Entries]:
+    """Return the AUCs of the entries by the view of the classifier: ``low``, ``high``, ``resnet``.
+
+    Mean and standard deviation of ten trainings; ``resnet`` where layers are alike.
+    """
+    views = {view: published_column(data_set, f"auc_{view}") for view in ("low", "high", "resnet")}
+    return {view: entries for view, entries in views.items() if entries}

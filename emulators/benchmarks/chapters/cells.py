@@ -25,6 +25,7 @@ GOOD = 0.05
     f"How many cells of a shower have an energy, from {LOWEST:g} MeV to the largest. Too many at "
     "the low end are noise where the reference has none, too few at the high end a core that is "
     "washed out: thresholds and clusters of a reconstruction see both.",
+    beside=True,
 )
 def cells(pair: Pair, settings: Settings) -> Sequence[Measured]:
     """Measure the spectrum of both samples in bins of equal width in the logarithm."""
@@ -42,32 +43,28 @@ def cells(pair: Pair, settings: Settings) -> Sequence[Measured]:
         first, second = a[:, judged].mean(0), b[:, judged].mean(0)
         return float(np.abs(first - second).sum() / second.sum())
 
-    return [
-        curve(
-            generated,
-            reference,
-            settings,
-            "cells",
-            name="spectrum",
-            label="cells a shower",
-            caption="Cells a shower and bin of energy; below, emulator over reference, in the "
-            f"band of ±{100 * GOOD:g} %. Faint points: fewer than {FEWEST} cells of the reference.",
-            x=np.sqrt(edges[1:] * edges[:-1]),
-            axis=Axis("cell energy", "MeV", log=True),
-            log=True,
-            judged=judged,
-            good=np.full(BINS, GOOD),
-        ),
-        percent(
-            deviation,
-            generated,
-            reference,
-            pair,
-            settings,
-            "cells",
-            name="deviation",
-            label="spectrum of cell energies, mean deviation",
-            limit=100 * GOOD,
-            advice="Cut cells below where the curves part in both samples alike, or train longer.",
-        ),
-    ]
+    samples = generated, reference, pair, settings, "cells"
+    whole = percent(
+        deviation,
+        *samples,
+        name="deviation",
+        label="spectrum of cell energies, mean deviation",
+        limit=100 * GOOD,
+        purpose="spectra of cells",
+        advice="Cut cells below where the curves part in both samples alike, or train longer.",
+    )
+    if settings.get("beside"):
+        return [whole]
+    spectrum = curve(
+        *samples,
+        name="spectrum",
+        label="cells a shower",
+        caption="Cells a shower and bin of energy; below, emulator over reference, in the "
+        f"band of ±{100 * GOOD:g} %. Faint points: fewer than {FEWEST} cells of the reference.",
+        x=np.sqrt(edges[1:] * edges[:-1]),
+        axis=Axis("cell energy", "MeV", log=True),
+        log=True,
+        judged=judged,
+        good=np.full(BINS, GOOD),
+    )
+    return [spectrum, whole]

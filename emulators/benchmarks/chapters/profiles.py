@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulators.benchmarks.chapter import Settings, chapter, curve, percent
-from emulators.benchmarks.measured import Axis, Curve, Measured, Number
+from emulators.benchmarks.measured import Axis, Measured, Number
 from emulators.benchmarks.pair import Pair
 from emulators.data.spec import MEV_PER_GEV
 from emulators.observables.profiles import longitudinal, radial, radial_edges, ring_areas
@@ -29,6 +29,7 @@ FEWEST = 20  # showers on each side, in a range that is compared
     "Mean share of the incident energy in each layer, and in rings around the axis of the "
     "detector. A slope in the ratio of the longitudinal profile is a shower that begins too early "
     "or too late, one in the radial profile a shower that is too narrow or too wide.",
+    beside=True,
 )
 def profiles(pair: Pair, settings: Settings) -> Sequence[Measured]:
     """Measure both profiles, of all showers and in ranges of the incident energy."""
@@ -40,11 +41,10 @@ def profiles(pair: Pair, settings: Settings) -> Sequence[Measured]:
     layers = {"axis": Axis("layer"), "x": np.arange(len(names), dtype=float), "names": names}
     rings = {"axis": Axis("distance from the axis", "mm"), "x": (edges[1:] + edges[:-1]) / 2}
     areas = ring_areas(geometry, edges)
-    measured = [
-        _profile(pair, settings, "longitudinal", along, np.ones(len(names)), layers),
-        _profile(pair, settings, "radial", across, areas, rings | {"unit": "mm^-2"}),
+    return [
+        *_profile(pair, settings, "longitudinal", along, np.ones(len(names)), layers),
+        *_profile(pair, settings, "radial", across, areas, rings | {"unit": "mm^-2"}),
     ]
-    return [*(c for c, _ in measured), *(n for _, n in measured)]
 
 
 def _profile(
@@ -54,7 +54,7 @@ def _profile(
     energies: Sequence[Array],
     areas: Array,
     facts: dict[str, Any],
-) -> tuple[Curve, Number]:
+) -> list[Measured]:
     """Compare energies ``(n, points)``, MeV, of generated and reference as shares of incident.
 
     They are drawn over ``areas (points,)``; ``facts`` are those of the curve.
@@ -74,7 +74,8 @@ def _profile(
     def number(words: str, rows: Sequence[Array], key: str) -> Number:
         return percent(
             deviation, rows[0], rows[1], pair, settings, key,
-            name=name, label=words, limit=100 * GOOD,
+            name=name, label=words, limit=100 * GOOD, purpose="shower profiles",
+            advice="Weigh layers and rings by the ratio of the profiles, or train longer.",
         )  # fmt: skip
 
     groups = []
@@ -84,13 +85,17 @@ def _profile(
             rows = generated[inside[0]], reference[inside[1]]
             groups.append(number(f"{low:.3g} to {high:.3g} GeV", rows, f"{name} from {low:.3g}"))
     whole = number(f"{name} profile, mean deviation", (generated, reference), name)
+    whole = replace(whole, groups=tuple(groups))
+    if settings.get("beside"):
+        return [whole]
     shape = curve(
         generated / areas,
         reference / areas,
+        pair,
         settings,
         name,
-        name=name,
-        label="share of energy",
+        name=f"{name}_curve",
+        label=f"share of energy, {name}",
         caption=f"The {name} profile; below, emulator over reference, in the band of "
         f"±{100 * GOOD:g} %. Faint points hold too little to be judged.",
         log=True,
@@ -98,4 +103,4 @@ def _profile(
         good=np.full(len(mean), GOOD),
         **facts,
     )
-    return shape, replace(whole, groups=tuple(groups))
+    return [shape, whole]

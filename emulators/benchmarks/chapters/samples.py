@@ -1,12 +1,16 @@
 """Single samples side by side: what no mean shows."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from emulators.benchmarks.chapter import Settings, chapter
 from emulators.benchmarks.measured import Measured, Picture
 from emulators.benchmarks.pair import Pair
+from emulators.data.spec import ReadoutLayer
+
+__all__ = ["cells_of", "samples"]
 
 SHOWERS = 4
 
@@ -40,18 +44,27 @@ def samples(pair: Pair, settings: Settings) -> Sequence[Measured]:
         tuple(f"{e[i]:.3g} GeV" for i in chosen)
         for e, chosen in ((reference, first), (generated, second))
     )
-    extent = [float(edges[-1] - edges[0]) for edges in layer.edges]
     return [
         Picture(
             name="showers",
             label="cell energy",
-            caption=f"Cells of {layer.name.replace('_', ' ')}, {layer.axes[0]} upwards and "
-            f"{layer.axes[1]} across; in mm; empty cells are white.",
+            caption=f"Cells of {layer.name.replace('_', ' ')} in single showers of both samples, "
+            "at nearly equal incident energies; empty cells are grey.",
             panels=tuple(rows),
             titles=("reference", "emulator"),
             names=names,
             unit="MeV",
             log=True,
-            extent=(extent[0], extent[1]),
+            **cells_of([layer] * 2),
         )
     ]
+
+
+def cells_of(layers: Sequence[ReadoutLayer]) -> dict[str, Any]:
+    """Return where the cells of layers lie, a row of panels each, as a `Picture` takes it."""
+    polar = layers[0].axes == ("alpha", "r")
+    words = (
+        (r"$\phi$ [mm]", r"$\eta$ [mm]") if polar else tuple(f"{a} [mm]" for a in layers[0].axes)
+    )
+    edges = tuple(tuple(np.asarray(e, np.float64) for e in layer.edges) for layer in layers)
+    return {"edges": edges, "axes": words, "polar": polar}

@@ -1,4 +1,4 @@
-"""What every check for a fault shares: what it found, what counts as chance, bins of energy.
+"""What every check for a fault shares: its result, what counts as chance, bins of energy.
 
 A fault is named where it exceeds its limit by more than chance allows. All checks of one report
 together name a fault of an independent sample with a probability below `CHANCE`: each family of
@@ -19,11 +19,13 @@ __all__ = [
     "CHANCE",
     "FAMILIES",
     "Finding",
+    "at_full",
     "beyond",
     "depth_strata",
     "energy_strata",
     "more_often",
     "share_error",
+    "untested",
 ]
 
 CHANCE = 0.01  # that any fault is named where there is none
@@ -31,7 +33,7 @@ FAMILIES = (
     "missing showers",
     "duplicates",
     "memorised",
-    "noise in empty cells",
+    "noise",
     "energy scale",
     "lateral width",
     "small deposits",
@@ -55,29 +57,39 @@ class Finding:
     part
         Where it was looked for: ``whole shower``, ``layer 0``...
     value, error
-        How large it is, and its standard error; pure numbers.  None: it could not be tested.
-    floor, floor_n
-        The mean size of the same number between halves of the reference, and the showers of each.
+        How large it is, and its standard error; pure numbers.
+    floor
+        The mean size of the same number between two parts of the reference, at this n; None where
+        these are too small to tell.
     reach
         From what size on this n would name it.
     n
         Showers on each side, generated and reference.
-    found
+    named
         Whether it exceeds its limit by more than chance.
     text
-        What that means, in words.
+        What that means, in words; of one that is not named empty.
     """
 
     fault: str
     part: str
-    value: float | None
-    error: float | None
+    value: float
+    error: float
     floor: float | None
-    floor_n: int
-    reach: float | None
+    reach: float
     n: tuple[int, int]
-    found: bool
+    named: bool
     text: str
+
+
+def untested(fault: str, part: str, n: tuple[int, int], text: str) -> Finding:
+    """Return a check that could not be made, and why."""
+    return Finding(fault, part, np.nan, np.nan, None, np.nan, n, False, text)
+
+
+def at_full(n: tuple[int, int], half: int) -> float:
+    """Return what brings the size of a difference of two halves to samples of ``n``."""
+    return float(np.sqrt((1 / n[0] + 1 / n[1]) * half / 2))
 
 
 def beyond(numbers: int, sides: int = 2) -> float:
@@ -129,8 +141,8 @@ def depth_strata(energies: tuple[Array, Array], depths: tuple[Array, Array]) -> 
         edges = np.concatenate(
             [[-np.inf], _edges(reference, generated, DEPTH_STRATA)[1:-1], [np.inf]]
         )
-        for target, r, found in zip(inner, rows, _used(edges, reference, generated)):
-            target[r] = np.where(found >= 0, b * DEPTH_STRATA + found, -1)
+        for target, r, bins in zip(inner, rows, _used(edges, reference, generated)):
+            target[r] = np.where(bins >= 0, b * DEPTH_STRATA + bins, -1)
     return inner
 
 

@@ -13,7 +13,13 @@ import numpy.typing as npt
 from scipy.cluster.vq import vq
 from scipy.special import bdtr
 
-from emulators.benchmarks.diagnosis.faults import CHANCE, FAMILIES, Finding, share_error
+from emulators.benchmarks.diagnosis.faults import (
+    CHANCE,
+    FAMILIES,
+    Finding,
+    at_full,
+    share_error,
+)
 from emulators.benchmarks.diagnosis.scales import Halves
 from emulators.observables.showers import Array
 from emulators.random import stream
@@ -69,11 +75,11 @@ def missing_showers(
 
     def scan(first: Columns, second: Columns) -> list[_Scan]:
         energies = first["incident_energy"], second["incident_energy"]
-        found = [
+        intervals = [
             _intervals(k, units[k], (first[k], energies[0]), (second[k], energies[1]))
             for k in first
         ]
-        return [*found, _in_clusters(clusters(first), clusters(second))]
+        return [*intervals, _in_clusters(clusters(first), clusters(second))]
 
     n = len(next(iter(reference.values()))), len(next(iter(generated.values())))
     half = len(halves[0][0])
@@ -85,12 +91,12 @@ def missing_showers(
         s, i, _ = _worst(scans, (half, half))
         between.append(abs(s.reference[i] - s.generated[i]) / half)
     scans = scan(reference, generated)
-    s, i, found = _worst(scans, n)
+    s, i, clear = _worst(scans, n)
     counts = int(s.reference[i]), int(s.generated[i])
     shares = [count / size for count, size in zip(counts, n)]
     errors = [share_error(count, size) for count, size in zip(counts, n)]
-    text = "not found"
-    if found:
+    text = ""
+    if clear:
         words, members = s.region(i)
         text = (
             f"showers with {words} are {100 * shares[0]:.3g} % of the reference and "
@@ -104,11 +110,10 @@ def missing_showers(
             "any region",
             shares[0] - shares[1],
             float(np.hypot(errors[0], errors[1])),
-            float(np.mean(between)),
-            half,
+            at_full(n, half) * float(np.mean(between)),
             float(empty / n[0]),
             (n[1], n[0]),
-            found,
+            clear,
             text,
         )
     ]
@@ -208,12 +213,12 @@ def _clusters(reference: Columns, seed: int) -> Callable[[Columns], npt.NDArray[
     ordered = {name: np.sort(column) for name, column in reference.items()}
 
     def ranks(columns: Columns) -> Array:
-        found = [
+        shares = [
             (np.searchsorted(o, columns[name]) + np.searchsorted(o, columns[name], "right"))
             / (2 * len(o))
             for name, o in ordered.items()
         ]
-        return np.stack(found, 1)
+        return np.stack(shares, 1)
 
     rows = ranks(reference)
     count = max(2, min(CLUSTERS, len(rows) // IN_CLUSTER))

@@ -21,9 +21,9 @@ from emulators.benchmarks.diagnosis.faults import (
     beyond,
     more_often,
     share_error,
+    untested,
 )
-from emulators.benchmarks.pair import MINIMUM_SHOWERS, Pair, Rows
-from emulators.benchmarks.seen import copies_in_words
+from emulators.benchmarks.pair import MINIMUM, Pair, Rows
 from emulators.data.spec import Samples, ShowerGeometry
 from emulators.errors import InputError
 from emulators.observables.closest import Closest, closest_rows
@@ -61,14 +61,14 @@ def duplicates(pair: Pair, seed: int) -> list[Finding]:
     findings = [_share("exact copies of each other", exact, n, 1)]
     mirrors = _mirrors(pair.geometry)
     checked, others = _sizes(min(n), min(n), pair.geometry.n_cells * (1 + len(mirrors)))
-    found, energies = [], []
+    nearest, energies = [], []
     for name, s in zip(("reference", "generated"), samples):
         rows = stream(seed, "duplicates", name).permutation(len(s))[:others]
         shape, energy = _part(s, rows)
         apart = np.arange(checked)[:, None] != np.arange(others)
-        found.append(closest_rows(shape[:checked], shape, apart, mirrors))
+        nearest.append(closest_rows(shape[:checked], shape, apart, mirrors))
         energies.append(energy[:checked])
-    near = _near(found, energies, found[0])
+    near = _near(nearest, energies, nearest[0])
     # of two that repeat each other both are counted
     findings.append(_share("near copies of each other", near, [checked] * 2, 2))
     return findings
@@ -81,17 +81,15 @@ def memorised(pair: Pair, seed: int) -> list[Finding]:
     nearer ones, unless the emulator knows its training's by heart.  The floor has other unseen
     showers in the place of the generated ones.
     """
-    equal = _equal(pair)
-    if len(pair.trained) < MINIMUM_SHOWERS:
-        text = "cannot be told: the reference file names no showers that were trained on"
-        untold = Finding("memorised", "training", None, None, None, 0, None, (0, 0), False, text)
-        return equal or [untold]
+    if len(pair.trained) < MINIMUM["shower"]:
+        text = "The files do not say which showers were trained on: it cannot be told."
+        return [untested("memorised", "training", (0, 0), text)]
     generated, halves = pair.halvings(1, seed)
     unseen, probes = halves[0]
     mirrors = _mirrors(pair.geometry)
-    most = min(len(unseen), len(pair.trained))
+    most = min(len(unseen), len(pair.seen))
     checked, others = _sizes(len(probes), most, pair.geometry.n_cells * (1 + len(mirrors)))
-    known = _part(pair.trained, np.arange(others)), _part(pair.reference, unseen[:others])
+    known = _part(pair.seen, np.arange(others)), _part(pair.reference, unseen[:others])
     asked = _part(pair.reference, probes[:checked]), _part(pair.generated, generated[:checked])
     trained, new = (
         [closest_rows(s, other, _window(e, at), mirrors) for s, e in asked] for other, at in known
@@ -100,14 +98,13 @@ def memorised(pair: Pair, seed: int) -> list[Finding]:
     copies = _share("copies of training showers", near, [checked] * 2, 1)
     (floor, _), (value, error) = (_leaning(*both) for both in zip(trained, new))
     reach = NEARER_LIMIT + beyond(2, 1) * error
-    found = value > reach
+    named = value > reach
     text = (
         f"generated showers lie nearer to those trained on than to as many others: "
         f"{100 * value:.1f} ± {100 * error:.1f} % more often (unseen reference showers: "
         f"{100 * floor:+.1f} %)"
     )
     return [
-        *equal,
         copies,
         Finding(
             "memorised",
@@ -115,34 +112,11 @@ def memorised(pair: Pair, seed: int) -> list[Finding]:
             value,
             error,
             abs(floor),
-            checked,
             reach,
             (checked, checked),
-            found,
-            text if found else "not found",
+            named,
+            text if named else "",
         ),
-    ]
-
-
-def _equal(pair: Pair) -> list[Finding]:
-    """Name generated showers that are known ones, value for value: one is no chance."""
-    generated = pair.files.get("generated", {})
-    n, copies = generated.get("showers", 0), generated.get("copies", {})
-    return [
-        Finding(
-            "memorised",
-            f"exact copies, {whose}",
-            count / n,
-            share_error(count, n),
-            0.0,
-            n,
-            1 / n,
-            (n, pair.files["reference"]["showers"]),
-            True,
-            copies_in_words({whose: count}, n, "showers")[0],
-        )
-        for whose, count in copies.items()
-        if count
     ]
 
 
@@ -186,7 +160,7 @@ def _repeated(values: npt.NDArray[np.float32]) -> int:
     return len(rows) - len(np.unique(rows.view(f"V{rows.strides[0]}")))
 
 
-def _near(found: Sequence[Closest], energies: Sequence[Array], usual: Closest) -> list[int]:
+def _near(nearest: Sequence[Closest], energies: Sequence[Array], usual: Closest) -> list[int]:
     """Count the showers that are far closer to another than is usual at their incident energy.
 
     What is usual is the typical distance in the first sample, a power of the energy.
@@ -196,7 +170,7 @@ def _near(found: Sequence[Closest], energies: Sequence[Array], usual: Closest) -
     order = min(2, len(np.unique(energies[0])) - 1)
     law = np.polynomial.Polynomial.fit(logarithms[0], distance, order)
     return [
-        int((1 - f.correlations < NEAR * np.exp(law(e))).sum()) for f, e in zip(found, logarithms)
+        int((1 - c.correlations < NEAR * np.exp(law(e))).sum()) for c, e in zip(nearest, logarithms)
     ]
 
 
@@ -223,7 +197,7 @@ def _share(part: str, counts: Sequence[int], n: Sequence[int], together: int) ->
 
     least = next(k for k in range(1, n[1] + 2) if k > n[1] or clear(k))
     value, floor = counts[1] / n[1], counts[0] / n[0]
-    found = clear(generated) and value - floor > SHARE_LIMIT
+    named = clear(generated) and value - floor > SHARE_LIMIT
     text = (
         f"{counts[1]:,} of {n[1]:,} generated showers are {part} "
         f"(reference: {counts[0]:,} of {n[0]:,})"
@@ -234,9 +208,8 @@ def _share(part: str, counts: Sequence[int], n: Sequence[int], together: int) ->
         value,
         share_error(counts[1], n[1]),
         floor,
-        n[0],
         max(together * least / n[1], floor + SHARE_LIMIT),
         (n[1], n[0]),
-        found,
-        text if found else "not found",
+        named,
+        text if named else "",
     )

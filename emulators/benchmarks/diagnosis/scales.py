@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.diagnosis.faults import Finding, beyond, depth_strata, energy_strata
+from emulators.benchmarks.diagnosis.faults import (
+    Finding,
+    at_full,
+    beyond,
+    depth_strata,
+    energy_strata,
+    untested,
+)
 from emulators.benchmarks.pair import Rows
 from emulators.data.spec import ShowerGeometry
 from emulators.observables.response import responses
@@ -80,7 +87,7 @@ def largest_small(values: npt.NDArray[np.floating]) -> float:
 def summarise(
     values: npt.NDArray[np.floating],
     energy: Array,
-    found: Mapping[str, Array],
+    features: Mapping[str, Array],
     geometry: ShowerGeometry,
     small: float,
 ) -> Showers:
@@ -92,7 +99,7 @@ def summarise(
         Deposits, MeV, shape ``(n, cells)``.
     energy
         Incident, GeV, shape ``(n,)``.
-    found
+    features
         Their observables.
     geometry
         Their readout.
@@ -100,13 +107,13 @@ def summarise(
         Largest deposit that counts as small, MeV.
     """
     hit = values > 0
-    total = found["energy_total"]
+    total = features["energy_total"]
     squares = np.einsum("ij,ij->i", values, values)
-    widths = [found[name] for name in _widths(geometry)]
+    widths = [features[name] for name in _widths(geometry)]
     return Showers(
         energy=energy,
-        depth=found.get("shower_depth", np.zeros(len(energy))),
-        responses=responses(found, geometry, energy),
+        depth=features.get("shower_depth", np.zeros(len(energy))),
+        responses=responses(features, geometry, energy),
         widths=np.stack(widths, 1) if widths else np.empty((len(energy), 0)),
         cells=np.stack([(~hit).sum(1), (hit & (values <= small)).sum(1)], 1).astype(np.float64),
         concentration=squares / np.where(total > 0, total, 1.0) ** 2,
@@ -170,20 +177,21 @@ def _findings(
     reference, generated = showers
     values, errors = measure(reference, generated)
     between = [measure(reference.take(a), reference.take(b))[0] for a, b in halves]
-    floors = np.abs(between).mean(0)  # NaN where one of the halves is too small to tell
+    n, half = (len(generated.energy), len(reference.energy)), len(halves[0][0])
+    # NaN where one of the halves is too small to tell
+    floors = at_full(n, half) * np.abs(between).mean(0)
     clear = beyond(max(1, int(np.isfinite(errors).sum())), 1 if one_sided else 2)
-    n, floor_n = (len(generated.energy), len(reference.energy)), len(halves[0][0])
     findings = []
     for part, value, error, floor, limit in zip(parts, values, errors, floors, limits):
         if not np.isfinite(value) or not np.isfinite(error):
-            text = "too few showers, or too little energy, to tell"
-            findings.append(Finding(fault, part, None, None, None, floor_n, None, n, False, text))
+            text = "Too few showers, or too little energy, to tell."
+            findings.append(untested(fault, part, n, text))
             continue
         reach = limit + clear * error
-        found = bool((value if one_sided else abs(value)) > reach)
-        text = words(part, float(value), float(error)) if found else "not found"
+        named = bool((value if one_sided else abs(value)) > reach)
+        text = words(part, float(value), float(error)) if named else ""
         numbers = float(value), float(error), float(floor) if np.isfinite(floor) else None
-        findings.append(Finding(fault, part, *numbers, floor_n, float(reach), n, found, text))
+        findings.append(Finding(fault, part, *numbers, float(reach), n, named, text))
     return findings
 
 
@@ -329,7 +337,7 @@ def noise(showers: tuple[Showers, Showers], halves: Halves) -> list[Finding]:
         return f"{percent(value, error)[1:]} of the cells that should be empty have energy"
 
     return _findings(
-        "noise in empty cells",
+        "noise",
         ["all layers"],
         [NOISE_LIMIT],
         measure,
@@ -403,11 +411,11 @@ def smearing(showers: tuple[Showers, Showers], halves: Halves) -> list[Finding]:
 def _fluctuations(reference: Showers, generated: Showers) -> tuple[Array, Array, tuple[Rows, Rows]]:
     """Return deviations of E_tot / E_inc from the median at equal energies, and the strata."""
     strata = energy_strata(reference.energy, generated.energy)
-    found = []
+    sizes = []
     for s, inside in zip((reference, generated), strata):
         deviations = np.zeros(len(s.energy))
         for b in np.unique(inside[inside >= 0]):
             response = s.responses[inside == b, -1]
             deviations[inside == b] = np.abs(response - np.median(response))
-        found.append(deviations)
-    return found[0], found[1], strata
+        sizes.append(deviations)
+    return sizes[0], sizes[1], strata

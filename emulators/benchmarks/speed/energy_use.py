@@ -36,10 +36,10 @@ def counters(device: str) -> list[Counter]:
         ``"cpu"``: the processor packages, by Linux's powercap (RAPL), which many systems let the
         administrator alone read.  ``"cuda"``: the accelerator too, by NVML.
     """
-    found = [c for path in sorted(POWERCAP.glob("intel-rapl:*")) if (c := _package(path))]
+    readable = [c for path in sorted(POWERCAP.glob("intel-rapl:*")) if (c := _package(path))]
     if torch.device(device).type == "cuda" and (accelerator := _accelerator(device)):
-        found.append(accelerator)
-    return found
+        readable.append(accelerator)
+    return readable
 
 
 def joules(counted: Sequence[Counter], before: Sequence[float], after: Sequence[float]) -> float:

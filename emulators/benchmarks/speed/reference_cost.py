@@ -81,15 +81,15 @@ def find_simulation(
     data = Dataset(reference)
     try:
         if named is not None:
-            known = str(named) in presets()
-            preset = known or not (Path(named).suffix or Path(named).exists())
+            listed = str(named) in presets()
+            preset = listed or not (Path(named).suffix or Path(named).exists())
             recipe = read_simulation(str(named) if preset else named, preset=preset)
             source = f"preset {named}" if preset else f"recipe {named}"
         else:
-            found = _recorded(data)
-            if isinstance(found, str):
-                return Simulation(why_not=found)
-            recipe, source = found, "as the reference file records it"
+            recorded = _recorded(data)
+            if isinstance(recorded, str):
+                return Simulation(why_not=recorded)
+            recipe, source = recorded, "as the reference file records it"
         simulator = recipe.build()
         _require_alike(simulator.spec(), data, source)
         attributes = simulator.attributes()
@@ -141,10 +141,10 @@ def _require_alike(made: SampleSpec, data: Dataset, source: str) -> None:
         pairs.append(("channels", made.grid.channels, held.grid.channels))
         if "cut" not in data.attributes:
             pairs.append(("length of a side", made.grid.lengths[0], held.grid.lengths[0]))
-    for what, a, b in pairs:
+    for fact, a, b in pairs:
         if a != b and not (isinstance(a, float) and np.isclose(a, b)):
             raise InputError(
-                f"the simulation ({source}) and the reference differ in {what}: {a} and {b}"
+                f"the simulation ({source}) and the reference differ in {fact}: {a} and {b}"
             )
 
 
@@ -204,17 +204,17 @@ def measure_simulation(simulation: Simulation, seed: int) -> dict[str, Any]:
                 break
             process.ask(number)
             try:
-                found = process.answer(PATIENCE - passed)
+                answer = process.answer(PATIENCE - passed)
             except Ended:
                 if not cpu:
                     raise
                 break
-            if found["failed"]:
-                failed, last = failed + 1, found["failed"]
+            if answer["failed"]:
+                failed, last = failed + 1, answer["failed"]
                 continue
             run.append(number)
-            cpu.append(found["cpu_seconds"])
-            wall.append(found["seconds"])
+            cpu.append(answer["cpu_seconds"])
+            wall.append(answer["seconds"])
         used = joules(counted, before, [c.read() for c in counted])
     if not cpu:
         raise Ended(f"all of {failed} simulations failed, the last one with: {last}")

@@ -158,23 +158,23 @@ def measure_start_up(path: Path, device: str, batch: int, seed: int) -> dict[str
     ``accelerator_peak_bytes`` after one sample and after that batch, ``None`` where not told.
     """
     request = {"what": "emulator", "path": str(path), "device": device, "seed": seed}
-    found: list[dict[str, float]] = []
+    starts: list[dict[str, float]] = []
     for number in range(START_UPS):
         with Fresh(request) as process:
             first = process.answer()
             total = time.perf_counter() - process.began
             parts = {key: first[key] for key in ("import", "load", "first_sample")}
-            found.append({"python": total - sum(parts.values()), **parts, "total": total})
+            starts.append({"python": total - sum(parts.values()), **parts, "total": total})
             if number == START_UPS - 1:
                 process.ask({"batch": batch, "seconds": 0, "least": 1, "threads": None})
                 large = process.answer()
     seconds = {}
-    for key in found[0]:
-        median, spread = spread_of([times[key] for times in found])
+    for key in starts[0]:
+        median, spread = spread_of([times[key] for times in starts])
         seconds[key] = {"median": median, "spread": spread}
     return {
         "device": device,
-        "n": len(found),
+        "n": len(starts),
         "seconds": seconds,
         "batch": batch,
         **{k: [a[k] for a in (first, large)] for k in ("peak_bytes", "accelerator_peak_bytes")},
@@ -235,10 +235,10 @@ def measure_scaling(path: Path, batch: int, peak: int | None, seed: int) -> dict
             speed = sum(batch / median for median, _ in times)
             variance = sum((batch / median * spread / median) ** 2 for median, spread in times)
             rows.append({"processes": count, "samples_per_second": speed, "spread": variance**0.5})
-    one = rows[0]
+    single = rows[0]
     for row in rows:
-        efficiency = row["samples_per_second"] / (row["processes"] * one["samples_per_second"])
-        relative = [r["spread"] / r["samples_per_second"] for r in (row, one)]
-        error = 0.0 if row is one else efficiency * float(np.hypot(*relative))
+        efficiency = row["samples_per_second"] / (row["processes"] * single["samples_per_second"])
+        relative = [r["spread"] / r["samples_per_second"] for r in (row, single)]
+        error = 0.0 if row is single else efficiency * float(np.hypot(*relative))
         row |= {"efficiency": efficiency, "error": error}
     return {"cores": cores(), "batch": batch, "rows": rows}

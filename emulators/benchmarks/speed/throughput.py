@@ -74,17 +74,17 @@ def measure_throughput(
     home, threads = emulator.device, torch.get_num_threads()
     settings = [("cpu", n) for n in sorted({1, threads})]
     settings += [("cuda", threads)] if torch.cuda.is_available() else []
-    known = {c.name for c in emulator.spec.conditions}
-    asked = {k: v for k, v in (conditions or {}).items() if k in known}
-    found: list[dict[str, Any]] = []
+    names = {c.name for c in emulator.spec.conditions}
+    asked = {k: v for k, v in (conditions or {}).items() if k in names}
+    entries: list[dict[str, Any]] = []
     try:
         for device, count in settings:
             emulator.to(device)
             with _threads(count):
-                found += _on_device(emulator, asked, seed, counters(device))
+                entries += _on_device(emulator, asked, seed, counters(device))
     finally:
         emulator.to(home)
-    return found
+    return entries
 
 
 @contextmanager
@@ -116,10 +116,10 @@ def _on_device(
     counted: Sequence[Counter],
 ) -> list[dict[str, Any]]:
     size = 4 * math.prod(emulator.spec.shape)
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     for batch in BATCHES:
-        slowest = found[-1]["seconds_per_sample"] if found else 0.0
-        if found and (batch * size > _BYTES or batch * slowest > _PATIENCE):
+        slowest = entries[-1]["seconds_per_sample"] if entries else 0.0
+        if entries and (batch * size > _BYTES or batch * slowest > _PATIENCE):
             break
         request = {k: np.resize(v, batch) for k, v in conditions.items()}
 
@@ -127,8 +127,8 @@ def _on_device(
             emulator.generate(n, seed=seed, allow_extrapolation=True, conditions=request)
 
         draw()  # a warm-up
-        found.append(_entry(batch, False, draw, emulator, counted))
-    batch = found[-1]["batch"]
+        entries.append(_entry(batch, False, draw, emulator, counted))
+    batch = entries[-1]["batch"]
     law: dict[str, Any] = {
         c.name: f"{c.minimum}:{c.maximum}:{c.scale}" for c in emulator.spec.conditions
     }
@@ -141,7 +141,7 @@ def _on_device(
             options |= {"seed": seed, "allow_extrapolation": True}
             generate_file(emulator, batch, target, conditions=law, **options)
 
-        return [*found, _entry(batch, True, write, emulator, counted)]
+        return [*entries, _entry(batch, True, write, emulator, counted)]
 
 
 def _entry(

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.field_report.pair import FieldPair
 from emulators.benchmarks.pair import Pair
 from emulators.benchmarks.speed.reference_cost import (
     Simulation,
@@ -36,23 +35,19 @@ log = logging.getLogger(__name__)
 AT_ONCE = 0.2  # seconds: the batch that several processes draw takes less
 
 
-def compared_conditions(pair: Pair | FieldPair, seed: int) -> dict[str, npt.NDArray[Any]]:
+def compared_conditions(pair: Pair, seed: int) -> dict[str, npt.NDArray[Any]]:
     """Return the conditions of the compared reference samples in random order, ``(n,)`` by name.
 
-    Of fields that share a simulation, those of one of them.
+    Of samples that share a simulation, those of one of them.
     """
-    if isinstance(pair, Pair):
-        found = {k: np.asarray(v) for k, v in pair.reference.conditions.items()}
-    else:
-        _, first = np.unique(pair.simulations["reference"], return_index=True)
-        found = dict(zip(pair.names, pair.conditions["reference"][first].T))
-    n = len(next(iter(found.values()), ()))
-    order = stream(seed, "timed conditions").permutation(n)
-    return {k: v[order] for k, v in found.items()}
+    _, first = np.unique(pair.simulations["reference"], return_index=True)
+    asked = pair.conditions["reference"][first].astype(np.float32)
+    order = stream(seed, "timed conditions").permutation(len(asked))
+    return dict(zip(pair.names, asked[order].T))
 
 
 def plan_simulation(
-    pair: Pair | FieldPair, reference: str | Path, named: str | Path | None, seed: int
+    pair: Pair, reference: str | Path, named: str | Path | None, seed: int
 ) -> Simulation:
     """Find the simulation that is to be timed, before anything is measured: see `find_simulation`.
 
@@ -82,7 +77,7 @@ def untimed(reference: str | Path, why_not: str | None) -> dict[str, Any]:
 def measure_speed(
     emulator: Emulator | None,
     why_not: str | None,
-    pair: Pair | FieldPair,
+    pair: Pair,
     reference: str | Path,
     simulation: Simulation,
     seed: int,
@@ -126,22 +121,22 @@ def _fresh(emulator: Emulator, timed: list[dict[str, Any]], seed: int) -> dict[s
     """Return what fresh processes of an emulator tell, or why they do not."""
     with saved(emulator) as path:
         try:
-            found = []
+            starts = []
             for device in dict.fromkeys(e["device"] for e in timed):
                 batch = max(e["batch"] for e in timed if e["device"] == device)
-                found.append(measure_start_up(path, device, batch, seed))
-            peak = found[0]["peak_bytes"][-1]  # the CPU comes first, with one thread
+                starts.append(measure_start_up(path, device, batch, seed))
+            peak = starts[0]["peak_bytes"][-1]  # the CPU comes first, with one thread
             scaling = measure_scaling(path, _often(timed), peak, seed)
         except Ended as error:
             log.warning("start-up and several processes could not be timed: %s", error)
             return {"fresh_why_not": str(error)}
-    return {"start_up": found, "scaling": scaling}
+    return {"start_up": starts, "scaling": scaling}
 
 
 def _often(timed: list[dict[str, Any]]) -> int:
     """Return the largest batch that one thread draws several times a second; 1 at least."""
-    known = [e for e in timed if (e["device"], e["threads"], e["writing"]) == ("cpu", 1, False)]
-    short = [e["batch"] for e in known if e["batch"] * e["seconds_per_sample"] < AT_ONCE]
+    alone = [e for e in timed if (e["device"], e["threads"], e["writing"]) == ("cpu", 1, False)]
+    short = [e["batch"] for e in alone if e["batch"] * e["seconds_per_sample"] < AT_ONCE]
     return max(short, default=1)
 
 

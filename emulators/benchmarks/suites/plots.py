@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emulators.benchmarks.drawing import BAND, BLUE, GREY, INK, STYLE, figure_of, svg
-from emulators.benchmarks.suites.metrics import HEADLINE
-from emulators.benchmarks.suites.tables import find, simulation_seconds
+from emulators.benchmarks.drawing import BAND, COLOURS, GREY, INK, STYLE, figure_of, svg
+from emulators.benchmarks.suites.metrics import headline
+from emulators.benchmarks.suites.tables import find, metrics_of, simulation_time
+from emulators.benchmarks.training import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,14 +17,12 @@ __all__ = ["fidelity_against_time", "training_curves"]
 
 Record = Mapping[str, Any]
 
-# Okabe and Ito's without yellow, which paper swallows; lines repeat them with other dashes.
-_COLOURS = (BLUE, "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 
 
 def _style(index: int) -> tuple[str, Any]:
-    count = len(_COLOURS)
-    return _COLOURS[index % count], _DASHES[index // count % len(_DASHES)]
+    count = len(COLOURS)
+    return COLOURS[index % count], _DASHES[index // count % len(_DASHES)]
 
 
 def fidelity_against_time(record: Record) -> str | None:
@@ -33,15 +32,15 @@ def fidelity_against_time(record: Record) -> str | None:
     """
     import matplotlib as mpl
 
-    points: list[tuple[str, str, dict[str, Any], float, float]] = []
+    points: list[tuple[str, str, Mapping[str, Any], float, float]] = []
     for i, system in enumerate(record["systems"]):
-        metric = find(system, HEADLINE[record["kind"]])
+        metric = headline(record["kind"], metrics_of(system))
         many, one = (find(system, f"ms, {batch}") for batch in ("largest batch", "batch 1"))
-        if metric and many and one:
+        if metric and metric["value"] is not None and many and one:
             points.append((system["name"], _style(i)[0], metric, many["value"], one["value"]))
     if not points:
         return None
-    first, seconds = points[0][2], simulation_seconds(record)
+    first, simulation = points[0][2], simulation_time(record)
     times = [t for point in points for t in point[3:]]
     values = [point[2]["value"] for point in points] + [first["floor"]]
     with mpl.rc_context(STYLE):
@@ -57,14 +56,14 @@ def fidelity_against_time(record: Record) -> str | None:
             axes.errorbar(fast, y, _bars(y, metric["error"]), fmt="o", ms=7, color=colour)
             axes.plot(slow, y, "o", ms=7, mfc="none", color=colour)
             names.append((float(np.sqrt(fast * slow)), y, name, colour))
-        if seconds is not None:
-            times.append(1e3 * seconds)
+        if simulation is not None:
+            times.append(simulation)
             axes.plot(times[-1], first["floor"], "*", ms=13, color=INK)
             names.append((times[-1], first["floor"], "simulation", INK))
         axes.set_xlim(min(times) / 3, max(times) * 3)
         axes.set_ylim(min(values) / 2.2, max(values) * 2.2)
         axes.set_xlabel(f"time of a {record['kind']}, one thread [ms]")
-        axes.set_ylabel(f"{first['name']} [{first['unit']}]" if first["unit"] else first["name"])
+        axes.set_ylabel(f"{first['label']} [{first['unit']}]" if first["unit"] else first["label"])
         _names(axes, names)
         return svg(figure)
 
@@ -152,11 +151,7 @@ def training_curves(record: Record) -> str | None:
         axes.set_yscale("log")
         axes.set_ylim(min(values) / 1.4, max(values) * 1.4)
         axes.set_xlim(left=0)
-        words = {
-            "scaled_w1": "mean Wasserstein distance / width",
-            "field_distance": "field distance",
-        }
-        axes.set_ylabel(f"{words[drawn[0][3]['metric']]} on validation samples")
+        axes.set_ylabel(f"{METRICS[drawn[0][3]['metric']]} on validation samples")
         axes.set_xlabel("training [minutes]")
         axes.legend(loc="best", ncols=2)
         return svg(figure)

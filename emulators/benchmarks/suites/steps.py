@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emulators import __version__
-from emulators.benchmarks.report import benchmark
+from emulators.benchmarks.measured import plain
+from emulators.benchmarks.report import Report, benchmark
 from emulators.benchmarks.suites.metrics import summary_of
+from emulators.benchmarks.suites.suite import Suite, System
+from emulators.benchmarks.training import METRICS, training_lines
 from emulators.config import load_toml, override
 from emulators.data.convert import split
 from emulators.data.dataset import Dataset
@@ -30,9 +33,6 @@ from emulators.loading import load
 from emulators.networks.base import build_generator
 from emulators.training import checkpoint, loop
 from emulators.training.recipe import Recipe, recipe_from
-
-if TYPE_CHECKING:
-    from emulators.benchmarks.suites.suite import Suite, System
 
 __all__ = ["Ledger", "Work", "training_curve"]
 
@@ -80,7 +80,7 @@ class Work:
     """A suite at work in its folder."""
 
     def __init__(
-        self, suite: "Suite", folder: Path, cache: Path | None = None, progress: bool = False
+        self, suite: Suite, folder: Path, cache: Path | None = None, progress: bool = False
     ) -> None:
         self.suite, self.folder, self.cache, self.progress = suite, folder, cache, progress
         if folder.exists() and not folder.is_dir():
@@ -128,7 +128,7 @@ class Work:
                     f"{spec.kind}s of {theirs}"
                 )
 
-    def recipe(self, system: "System") -> Recipe:
+    def recipe(self, system: System) -> Recipe:
         """Return the recipe of a training: its own, then ``set``, the suite's, the suite's data."""
         assert system.recipe is not None
         mapping = override(load_toml(system.recipe), system.set)
@@ -146,7 +146,7 @@ class Work:
         except InputError as error:
             raise InputError(f"system '{system.name}', {system.recipe}: {error}") from None
 
-    def state_of(self, system: "System") -> str:
+    def state_of(self, system: System) -> str:
         """Say of a training whether it is done."""
         name, inputs = f"train {system.name}", _hash(self._training(self.recipe(system)))
         if self.ledger.made(name, inputs) is not None:
@@ -168,7 +168,7 @@ class Work:
         self._step("cut the test split", {"data": self.dataset.sha256, **self.shares}, cut)
         return target
 
-    def system(self, system: "System", reference: Path) -> dict[str, Any]:
+    def system(self, system: System, reference: Path) -> dict[str, Any]:
         """Do all steps of a system; return its entry of the record."""
         entry: dict[str, Any] = {"name": system.name, "judged": system.judged, "metrics": []}
         emulator: Emulator | None = None
@@ -200,10 +200,10 @@ class Work:
             generated = self._generate(system, emulator, reference)
         self._report(system, emulator, generated, reference)
         report = self.folder / "reports" / system.slug
-        found = json.loads((report / "report.json").read_text(encoding="utf-8"))
-        return entry | {"report": self._inside(report)} | summary_of(found, entry)
+        measured: dict[str, Any] = plain(summary_of(Report.read(report), entry))
+        return {**entry, "report": self._inside(report), **measured}
 
-    def _was_trained_on(self, system: "System") -> bool:
+    def _was_trained_on(self, system: System) -> bool:
         """Tell whether what was made elsewhere was trained on some of the suite's data."""
         if system.emulator is not None:
             card = load(system.emulator).card
@@ -213,7 +213,7 @@ class Work:
             training = training_of(made.attributes, made.training)
         return bool(read_samples(self.dataset, training).any.any())
 
-    def _train(self, system: "System", run: Path) -> Made:
+    def _train(self, system: System, run: Path) -> Made:
         recipe = self.recipe(system)
 
         def train() -> Made:
@@ -238,7 +238,7 @@ class Work:
         """Return what a training depends on."""
         return {"recipe": _nameless(recipe), "data": self.dataset.sha256}
 
-    def _generate(self, system: "System", emulator: Emulator, reference: Path) -> Path:
+    def _generate(self, system: System, emulator: Emulator, reference: Path) -> Path:
         target = self.folder / "samples" / f"{system.slug}.h5"
         seed = self.suite.benchmark.seed
 
@@ -256,7 +256,7 @@ class Work:
         return target
 
     def _report(
-        self, system: "System", emulator: Emulator | None, generated: Path, reference: Path
+        self, system: System, emulator: Emulator | None, generated: Path, reference: Path
     ) -> None:
         folder, settings = self.folder / "reports" / system.slug, vars(self.suite.benchmark)
 
@@ -310,10 +310,8 @@ def training_curve(run: Path) -> dict[str, Any]:
     The metric is the one that its best state was chosen by; empty where nothing was measured.
     """
     curve: dict[str, Any] = {"metric": None, "minutes": [], "samples": [], "values": []}
-    path = run / "metrics.jsonl"
-    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        line = json.loads(text)
-        name = next((n for n in ("scaled_w1", "field_distance") if n in line), None)
+    for line in training_lines(run):
+        name = next((n for n in METRICS if n in line), None)
         if name is not None:
             curve["metric"] = name
             curve["minutes"].append(round(line["seconds"] / 60, 4))

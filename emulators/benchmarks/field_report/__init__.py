@@ -1,1 +1,0 @@
-"""The report on fields: what is measured of them, its tables, figures and page."""
