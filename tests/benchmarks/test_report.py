@@ -10,7 +10,7 @@ import pytest
 
 import emulators
 from emulators.benchmarks import chapter as chapters
-from emulators.benchmarks import classifier, report
+from emulators.benchmarks import classifier, report, write
 from emulators.benchmarks.chapter import Chapter
 from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.measured import Number
@@ -31,6 +31,7 @@ def quick():
         patch.setattr(speed, "_fresh", lambda *_: {})  # see test_throughput
         patch.setattr(report, "HALVINGS", 4)
         patch.setattr(report, "RESAMPLINGS", 20)
+        patch.setattr(write, "DRAWN", 2)
         yield
 
 
@@ -213,7 +214,10 @@ def test_the_emulator_named_in_the_file_is_timed_only_if_it_is_the_same(
     assert "is not the one" in whole.record["warnings"][0]
 
 
-@pytest.mark.parametrize("empty", ["both", "reference", "generated"])
+@pytest.mark.parametrize(
+    "empty",
+    ["both", *(pytest.param(name, marks=pytest.mark.long) for name in ("reference", "generated"))],
+)
 def test_a_last_layer_that_is_empty(write_showers, tmp_path, empty):
     """Showers of low energy end before the last layer."""
     pair = [
@@ -251,8 +255,8 @@ def test_a_new_kind_is_its_observables_and_a_chapter(tmp_path, monkeypatch):
         return [percent(off, *rows, pair, settings, "radius", name="radius", label="mean radius",
                         limit=3.0, purpose="radii", leading=True)]  # fmt: skip
 
-    monkeypatch.setattr(chapters, "CHAPTERS", dict(chapters.CHAPTERS))
-    chapters.CHAPTERS["ring"] = Chapter("ring", "Ring", ("point",), "How wide it is.", measure)
+    ring = Chapter("ring", "Ring", ("point",), "How wide it is.", measure)
+    monkeypatch.setitem(chapters.CHAPTERS, "ring", ring)
     spec, rng = SampleSpec("point", "native", (2,), "mm", ()), np.random.default_rng(0)
     for name, size in (("a", 1.0), ("b", 1.0), ("wide", 1.2)):
         angle = rng.uniform(0, 2 * np.pi, 1000)
@@ -267,6 +271,6 @@ def test_a_new_kind_is_its_observables_and_a_chapter(tmp_path, monkeypatch):
     wide = benchmark(tmp_path / "wide.h5", tmp_path / "a.h5", speed=False)
     assert not wide.passed
     assert wide["ring/radius"].excess == pytest.approx(20, abs=2)
-    del chapters.CHAPTERS["ring"]
+    monkeypatch.delitem(chapters.CHAPTERS, "ring")
     with pytest.raises(InputError, match="no chapter of a report"):
         benchmark(tmp_path / "b.h5", tmp_path / "a.h5", speed=False)
