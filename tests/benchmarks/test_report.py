@@ -7,6 +7,7 @@ import re
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import emulators
 from emulators.benchmarks import chapter as chapters
@@ -17,6 +18,7 @@ from emulators.benchmarks.measured import Number
 from emulators.benchmarks.report import Report, benchmark, read_limits
 from emulators.benchmarks.speed import throughput
 from emulators.benchmarks.speed import timing as speed
+from emulators.cli import cli
 from emulators.errors import InputError
 
 
@@ -274,3 +276,27 @@ def test_a_new_kind_is_its_observables_and_a_chapter(tmp_path, monkeypatch):
     monkeypatch.delitem(chapters.CHAPTERS, "ring")
     with pytest.raises(InputError, match="no chapter of a report"):
         benchmark(tmp_path / "b.h5", tmp_path / "a.h5", speed=False)
+
+
+def test_the_command_exits_with_1_where_a_limit_is_missed(files, few, tmp_path):
+    (tmp_path / "limits.toml").write_text('[limits]\n"cells/deviation" = 1e3\n')
+    words = ["benchmark", *files, "-o", tmp_path / "report", "--no-speed", "--no-beside"]
+    words += ["--no-cache", "--check", "--limits", tmp_path / "limits.toml"]
+    done = CliRunner().invoke(cli, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    assert "good: Spectrum of cell energies" in done.output
+    (tmp_path / "limits.toml").write_text('[limits]\n"cells/deviant" = 1\n')
+    done = CliRunner().invoke(cli, [str(word) for word in words])
+    assert done.exit_code == 2
+
+
+def test_a_missed_limit_is_exit_code_1(few, files, write_showers, tmp_path):
+    with h5py.File(files[0]) as file:
+        stronger = {"layer_0": 1.5 * file["layer_0"][:], "energy": file["energy"][:]}
+    faulty = write_showers(tmp_path / "g.h5", 300, seed=1, **stronger)
+    words = ["benchmark", faulty, files[1], "-o", tmp_path / "r", "--no-speed", "--no-beside"]
+    codes = [
+        CliRunner().invoke(cli, [str(w) for w in [*words, "--no-cache", *check]]).exit_code
+        for check in ([], ["--check"])
+    ]
+    assert codes == [0, 1]
