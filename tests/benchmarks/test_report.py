@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ import emulators
 from emulators.benchmarks import chapter as chapters
 from emulators.benchmarks import classifier, report, write
 from emulators.benchmarks.chapter import Chapter
-from emulators.benchmarks.chapters import chapters_of
+from emulators.benchmarks.chapters import MODULES, chapters_of
 from emulators.benchmarks.measured import Number
 from emulators.benchmarks.report import Report, benchmark, read_limits
 from emulators.benchmarks.speed import throughput
@@ -300,3 +301,11 @@ def test_a_missed_limit_is_exit_code_1(few, files, write_showers, tmp_path):
         for check in ([], ["--check"])
     ]
     assert codes == [0, 1]
+
+
+def test_chapters_are_in_their_order_and_none_is_forgotten():
+    names = [c.name for c in chapters_of("shower")]
+    assert names[:5] == ["samples", "response", "layers", "observables", "profiles"]
+    assert [c.name for c in chapters_of("field")][:3] == ["pictures", "power", "conditions"]
+    folder = Path(emulators.__file__).parent / "benchmarks" / "chapters"
+    assert {p.stem for p in folder.glob("[!_]*.py")} == set(MODULES)

@@ -1,58 +1,38 @@
 """The questions of a report, one a module, in the order in which a page has them."""
 
-from emulators.benchmarks.chapter import CHAPTERS, Chapter
-from emulators.benchmarks.chapters import (
-    average,
-    bispectra,
-    cells,
-    challenge,
-    classifiers,
-    conditional,
-    conditions,
-    copies,
-    correlations,
-    critic,
-    faults,
-    features,
-    minkowski,
-    observables,
-    one_point,
-    pictures,
-    power,
-    profiles,
-    response,
-    samples,
-    scores,
-    similarity,
-    worth,
-)
+from importlib import import_module
 
-__all__ = [
-    "average",
-    "bispectra",
-    "cells",
-    "challenge",
-    "chapters_of",
-    "classifiers",
-    "conditional",
-    "conditions",
-    "copies",
-    "correlations",
-    "critic",
-    "faults",
-    "features",
-    "minkowski",
+from emulators.benchmarks.chapter import CHAPTERS, Chapter
+
+__all__ = ["MODULES", "chapters_of"]
+
+MODULES = (
+    "samples",
+    "response",
     "observables",
-    "one_point",
+    "profiles",
+    "cells",
+    "average",
     "pictures",
     "power",
-    "profiles",
-    "response",
-    "samples",
-    "scores",
+    "conditions",
+    "one_point",
+    "bispectra",
+    "minkowski",
+    "classifiers",
+    "conditional",
+    "correlations",
+    "critic",
+    "features",
+    "copies",
     "similarity",
+    "scores",
+    "faults",
+    "challenge",
     "worth",
-]
+)
+for _module in MODULES:  # each registers its chapters
+    import_module(f"{__name__}.{_module}")
 
 
 def chapters_of(kind: str) -> list[Chapter]:
