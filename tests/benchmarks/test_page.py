@@ -17,6 +17,7 @@ from matplotlib.image import imread
 
 from emulators.benchmarks import report as reports
 from emulators.benchmarks import write
+from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.drawing import _NIGHT, INK, figure_of, svg
 from emulators.benchmarks.frame import frame, table
 from emulators.benchmarks.report import benchmark
@@ -33,13 +34,18 @@ chromium_only = pytest.mark.skipif(
 )
 
 
+ASKED = ("samples", "response", "profiles", "correlations", "features", "power", "pictures")
+
+
 def report(source, folder, *parts):
     """Benchmark one part of a file against another, and draw few panels of a kind."""
     files = [convert(source, folder / f"{i}.h5", rows=rows) for i, rows in enumerate(parts)]
+    asked = {k: [c for c in chapters_of(k) if c.name in ASKED] for k in ("shower", "field")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reports, "HALVINGS", 2)
         patch.setattr(reports, "RESAMPLINGS", 10)
         patch.setattr(write, "DRAWN", 2)
+        patch.setattr(reports, "chapters_of", lambda kind: asked[kind])
         benchmark(*files, folder / "report", classifiers=False, speed=False, beside=False)
     return folder / "report" / "report.html"
 

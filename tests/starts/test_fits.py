@@ -4,7 +4,9 @@ A processor may round otherwise, give singular vectors other signs, or rotate th
 values are equal; sums may be taken in another order.  All that is done here on purpose.
 """
 
+import functools
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -62,7 +64,11 @@ def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         assert (values - second[name]).abs().max() < SAME * scale, name
 
 
-NAMES = ["shower", "field", "field/particles", "field/3-D"]
+NAMES = [
+    "shower",
+    "field",
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("field/particles", "field/3-D")),
+]
 
 
 def start(name: str, x: Tensor, c: Tensor) -> dict[str, Tensor]:
@@ -72,19 +78,20 @@ def start(name: str, x: Tensor, c: Tensor) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         generator.initialise(x, c)
-    return {k: v.double() for k, v in generator.state_dict().items()}
+    # the copies of factors are rounded to bfloat16, which no tolerance is for
+    return {k: v.double() for k, v in generator.state_dict().items() if not k.endswith(".fitted")}
 
 
 @pytest.fixture(scope="module")
-def starts() -> dict[str, dict[str, Tensor]]:
-    return {name: start(name, *batch(name, 512)) for name in NAMES}
+def starts() -> Callable[[str], dict[str, Tensor]]:
+    return functools.cache(lambda name: start(name, *batch(name, 512)))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_in_another_order(name, starts):
     x, c = batch(name, 512)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(x)))
-    assert_same(starts[name], start(name, x[order], c[order]))
+    assert_same(starts(name), start(name, x[order], c[order]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,7 +100,7 @@ def test_data_that_are_rounded_otherwise(name, starts):
     numbers = torch.Generator().manual_seed(2)
     noise = 1 + 1e-7 * torch.randn(x.shape, generator=numbers, dtype=torch.float64)
     shifted = c + 1e-7 * torch.randn(c.shape, generator=numbers)
-    assert_same(starts[name], start(name, (x * noise).float(), shifted))
+    assert_same(starts(name), start(name, (x * noise).float(), shifted))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,7 +108,7 @@ def test_another_number_of_threads(name, starts):
     before = torch.get_num_threads()
     torch.set_num_threads(3 if before != 3 else 2)
     try:
-        assert_same(starts[name], start(name, *batch(name, 512)))
+        assert_same(starts(name), start(name, *batch(name, 512)))
     finally:
         torch.set_num_threads(before)
 
@@ -109,7 +116,7 @@ def test_another_number_of_threads(name, starts):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.usefixtures("other_vectors")
 def test_singular_vectors_with_other_signs(name, starts):
-    assert_same(starts[name], start(name, *batch(name, 512)))
+    assert_same(starts(name), start(name, *batch(name, 512)))
 
 
 def rings(n: int, cells: int = 6) -> Tensor:
