@@ -10,6 +10,7 @@ from scipy.stats import t as student
 from emulators.benchmarks.measured import Number
 
 __all__ = [
+    "RESAMPLINGS",
     "STATUS",
     "Line",
     "clear",
@@ -32,6 +33,7 @@ STATUS: dict[str, str] = {
 ORDER = list(STATUS)  # the worst first
 
 LISTED = 4  # purposes that a sentence names
+RESAMPLINGS = 100  # that standard deviations are of
 CHANCE = 1e-4  # that a number is called poor where nothing differs
 
 
@@ -47,10 +49,12 @@ class Line:
 def clear(simulations: int | None, tests: int = 1) -> float:
     """Return how many standard deviations are no chance, where so many numbers are tested.
 
-    Standard deviations that are known from few simulations are uncertain themselves: Student's law.
+    Standard deviations that are known from few simulations, and from few resamplings, are uncertain
+    themselves: Student's law.
     """
-    freedom = math.inf if simulations is None else max(2 * simulations - 1, 1)
-    return float(student.isf(CHANCE / tests, min(freedom, 1e6)))
+    unknown = 1 / (RESAMPLINGS - 1)
+    unknown += 0.0 if simulations is None else 1 / max(2 * simulations - 1, 1)
+    return float(student.isf(CHANCE / tests, 1 / unknown))
 
 
 def judge(number: Number) -> Line:

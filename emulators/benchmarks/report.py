@@ -27,7 +27,7 @@ from emulators.benchmarks.calochallenge.figures import CHALLENGES, require_showe
 from emulators.benchmarks.chapter import Chapter, Result
 from emulators.benchmarks.chapters import chapters_of
 from emulators.benchmarks.classifier import PRESETS
-from emulators.benchmarks.judge import lines
+from emulators.benchmarks.judge import RESAMPLINGS, lines
 from emulators.benchmarks.measured import FORMAT_VERSION, Measured, Number, plain
 from emulators.benchmarks.pair import Pair, load_pair
 from emulators.benchmarks.results import FORMAT, Report, refuse_foreign
@@ -47,7 +47,6 @@ __all__ = ["HALVINGS", "RESAMPLINGS", "Report", "benchmark", "read_limits"]
 log = logging.getLogger(__name__)
 
 HALVINGS = 20
-RESAMPLINGS = 100
 
 
 def benchmark(

@@ -19,7 +19,7 @@ SETTINGS = {
     "classifiers": True,
     "preset": "fast",
     "halvings": 8,
-    "resamplings": 30,
+    "resamplings": 100,
 }
 # n is too small for them, or they have no floor to be at
 NOT_AT_FLOOR = ("worth/", "copies/", "exact_copies/", "scores/", "faults/")
