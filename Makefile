@@ -1,6 +1,6 @@
 # make demo          installs, trains an emulator for three minutes, generates 100,000 showers, writes the report
 # make demo-fields   the same for density fields: 200 maps of the cosmic web, and one of 1024 x 1024 cells
-# make test          installs, runs the quick tests: under four minutes on two cores
+# make test          installs, runs the quick tests: three to seven minutes on two cores
 # make test-long     all tests, also whole trainings and simulations: about ten minutes more
 PYTHON ?= python3
 EXTRAS ?=
