@@ -6,16 +6,13 @@ transforms of the PSFs, which cost most, are kept for each size of stamp.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from emulators import random
-
-if TYPE_CHECKING:
-    from emulators.simulators.galaxies import Galaxies
 
 __all__ = ["exposed", "light", "optics"]
 
@@ -26,7 +23,31 @@ LARGEST = 2048  # pixels of a stamp: what bounds the memory
 ARCSEC = math.pi / 180 / 3600
 
 
-def optics(galsim: Any, settings: "Galaxies", n: int) -> npt.NDArray[np.float32]:
+class Sky(Protocol):
+    """What of a simulation's settings drawing takes; see `galaxies.Galaxies`."""
+
+    @property
+    def size(self) -> int: ...
+    @property
+    def pixel_scale(self) -> float: ...
+    @property
+    def margin(self) -> float: ...
+    @property
+    def bands(self) -> Sequence[Any]: ...
+    @property
+    def diameter(self) -> float: ...
+    @property
+    def obscuration(self) -> float: ...
+    @property
+    def jitter(self) -> float: ...
+    @property
+    def read_noise(self) -> float: ...
+
+    def noise(self, band: Any) -> float: ...
+    def sky(self, band: Any) -> float: ...
+
+
+def optics(galsim: Any, settings: Sky, n: int) -> npt.NDArray[np.float32]:
     """Return the transforms of PSF and pixel, ``(bands, m, m)``, for stamps of ``n`` pixels."""
     jitter, pixel = galsim.Gaussian(sigma=settings.jitter), galsim.Pixel(settings.pixel_scale)
     mirror = {"diam": settings.diameter, "obscuration": settings.obscuration}
@@ -41,7 +62,7 @@ def optics(galsim: Any, settings: "Galaxies", n: int) -> npt.NDArray[np.float32]
 
 
 def light(
-    galsim: Any, settings: "Galaxies", sources: Mapping[str, Array], optics_of: Callable[[int], Any]
+    galsim: Any, settings: Sky, sources: Mapping[str, Array], optics_of: Callable[[int], Any]
 ) -> Array:
     """Return the sources' light without noise, ``(bands, y, x)``, electron / s.
 
@@ -68,7 +89,7 @@ def light(
     return light
 
 
-def _reach(settings: "Galaxies", sources: Mapping[str, Array], fluxes: Array) -> Array:
+def _reach(settings: Sky, sources: Mapping[str, Array], fluxes: Array) -> Array:
     """Return how far from its centre each source is brighter than `EDGE` of the noise, pixels.
 
     The sum of two radii: that of the Sersic profile along its major axis, and that of the wings of
@@ -91,7 +112,7 @@ def _reach(settings: "Galaxies", sources: Mapping[str, Array], fluxes: Array) ->
 
 def _stamp(
     galsim: Any,
-    settings: "Galaxies",
+    settings: Sky,
     source: Mapping[str, float],
     centre: Array,
     n: int,
@@ -112,9 +133,7 @@ def _stamp(
     return np.stack([np.fft.ifft2(part).real for part in folded])
 
 
-def exposed(
-    galsim: Any, settings: "Galaxies", light: Array, seed: int, i: int
-) -> npt.NDArray[np.float32]:
+def exposed(galsim: Any, settings: Sky, light: Array, seed: int, i: int) -> npt.NDArray[np.float32]:
     """Return the images with the Poisson noise of light and sky and the noise of the read-out."""
     deviate = galsim.BaseDeviate(int(random.stream(seed, "noise", i).integers(1, 2**31 - 1)))
     images = []

@@ -25,14 +25,12 @@ from emulators.data.spec import Column, ReadoutLayer, SampleSpec, ShowerGeometry
 from emulators.errors import InputError
 from emulators.simulators.base import Simulated, require, simulator
 from emulators.simulators.energies import Energy, incident_energy
-from emulators.simulators.geant4_tables import DATA_SETS, data_environment
+from emulators.simulators.geant4_tables import DATA_SETS, HADRONS, PARTICLES, data_environment
 
 __all__ = ["Geant4", "Plate", "Readout", "Stack"]
 
 log = logging.getLogger(__name__)
 
-PARTICLES = {"photon": "gamma", "electron": "e-", "positron": "e+"}
-HADRONS = {"pion": "pi+", "proton": "proton", "kaon": "kaon+", "neutron": "neutron"}
 Range = float | tuple[float, float]
 
 

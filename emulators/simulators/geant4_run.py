@@ -5,26 +5,51 @@ Import this only where ``geant4_pybind`` can be imported and the data variables 
 
 import itertools
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import geant4_pybind as g4
 import numpy as np
 import numpy.typing as npt
 
-from emulators.data.spec import ReadoutLayer
+from emulators.data.spec import ReadoutLayer, ShowerGeometry
 from emulators.errors import InputError
-from emulators.simulators.geant4 import HADRONS, PARTICLES, Geant4
-from emulators.simulators.geant4_tables import available, data_environment
+from emulators.simulators.geant4_tables import HADRONS, PARTICLES, available, data_environment
 
 __all__ = ["Run"]
 
 GAP = 1.0  # mm of vacuum between the gun and the front face, along the axis
 
 
+class Settings(Protocol):
+    """What of a simulation's settings the detector is built from; see `geant4.Geant4`."""
+
+    @property
+    def particle(self) -> str: ...
+    @property
+    def stack(self) -> Sequence[Any]: ...
+    @property
+    def geometry(self) -> ShowerGeometry: ...
+    @property
+    def depth(self) -> float: ...
+    @property
+    def reach(self) -> float: ...
+    @property
+    def half_width(self) -> float: ...
+    @property
+    def deposits(self) -> str: ...
+    @property
+    def sampling_fraction(self) -> float: ...
+    @property
+    def cut(self) -> float: ...
+    @property
+    def physics_list(self) -> str: ...
+
+
 class Run:
     """One detector in one process: Geant4 allows no second one."""
 
-    def __init__(self, settings: Geant4) -> None:
+    def __init__(self, settings: Settings) -> None:
         # Geant4 writes banners and tables to the C++ stdout: away with them, for good.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         self.settings, self.layers = settings, settings.geometry.layers
@@ -137,7 +162,7 @@ class _Actions(g4.G4VUserActionInitialization):
         self.SetUserAction(self.event)
 
 
-def _physics(settings: Geant4) -> Any:
+def _physics(settings: Settings) -> Any:
     if settings.particle in HADRONS:
         return g4.FTFP_BERT(0)
     lists = [n for n in dir(g4) if n.startswith("G4EmStandardPhysics")]
@@ -158,7 +183,7 @@ def _physics(settings: Geant4) -> Any:
 class _Detector(g4.G4VUserDetectorConstruction):
     """The block: plates along z, each with a region of replicated cells and a rim around it."""
 
-    def __init__(self, settings: Geant4) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.settings = settings
         self.kept: list[Any] = []  # Python must own every object for as long as Geant4 uses it
@@ -263,7 +288,7 @@ def _material(name: str) -> Any:
     return material
 
 
-def _plates(settings: Geant4) -> list[tuple[int | None, Any, float, float]]:
+def _plates(settings: Settings) -> list[tuple[int | None, Any, float, float]]:
     """Return ``(readout layer or None, plate, z from, z to)`` mm; plates are cut at readouts."""
     depths = [layer.depth for layer in settings.geometry.layers if layer.depth]
     cuts = sorted({z for depth in depths for z in depth})

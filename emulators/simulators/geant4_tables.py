@@ -20,11 +20,23 @@ import numpy.typing as npt
 
 from emulators.errors import InputError
 
-__all__ = ["DATA_SETS", "ELEMENTS", "FOLDER", "available", "data_environment", "make_tables"]
+__all__ = [
+    "DATA_SETS",
+    "ELEMENTS",
+    "FOLDER",
+    "HADRONS",
+    "PARTICLES",
+    "available",
+    "data_environment",
+    "make_tables",
+]
 
 Array = npt.NDArray[Any]
 
 FOLDER = Path(__file__).with_name("geant4_data")
+
+PARTICLES = {"photon": "gamma", "electron": "e-", "positron": "e+"}  # Geant4's names
+HADRONS = {"pion": "pi+", "proton": "proton", "kaon": "kaon+", "neutron": "neutron"}
 
 # Those of the materials of calorimeters and of what is usually around them; the card lists them.
 # fmt: off
