@@ -29,9 +29,7 @@ __all__ = [
     "decades",
     "figure_of",
     "outliers",
-    "plain_decades",
     "png",
-    "ratio_points",
     "shown",
     "svg",
     "symbol",
@@ -105,16 +103,6 @@ def band(
     )
 
 
-def ratio_points(
-    axes: "Axes", x: Any, ratio: npt.NDArray[Any], error: Any, limits: tuple[float, float]
-) -> None:
-    """Draw ratios about 1 with their errors."""
-    axes.axhline(1, color=BAND, lw=0.9)
-    axes.errorbar(x, ratio, error, fmt="o", ms=2.5, color=BLUE, elinewidth=0.9)
-    outliers(axes, x, ratio, limits)
-    axes.set_ylim(*limits)
-
-
 def outliers(axes: "Axes", x: Any, y: npt.NDArray[Any], limits: tuple[float, float]) -> None:
     """Mark values outside the limits by triangles on the border: none may vanish unseen."""
     reach = limits[1] - limits[0]
@@ -123,14 +111,6 @@ def outliers(axes: "Axes", x: Any, y: npt.NDArray[Any], limits: tuple[float, flo
         (y < limits[0], limits[0] + 0.06 * reach, "v"),
     ):
         axes.plot(np.asarray(x)[outside], np.full(outside.sum(), place), marker, ms=4, color=BLUE)
-
-
-def plain_decades(axes: "Axes") -> None:
-    """Write 1, 10, 100 instead of powers of ten."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def decades(axis: Any) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.calochallenge.histograms import CHALLENGES, Challenge, Showers, features
+from emulators.benchmarks.calochallenge.figures import CHALLENGES, Challenge
+from emulators.benchmarks.calochallenge.histograms import Showers, features
 from emulators.benchmarks.channel import Channel
 from emulators.benchmarks.classifier import DEFAULT_VIEWS, VIEWS, view
 from emulators.benchmarks.pair import Pair, Rows

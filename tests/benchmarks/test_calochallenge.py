@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from emulators.benchmarks import feature_distances
 from emulators.benchmarks.calochallenge.figures import CHALLENGES, require_showers_of
 from emulators.benchmarks.calochallenge.histograms import (
     Showers,
@@ -343,11 +344,13 @@ def test_distances_are_of_the_files_in_their_order(files, monkeypatch):
     reference, generated, samples = files["1-photons"]
     challenge, asked = CHALLENGES["calochallenge-1-photons"], []
 
-    def noted(a, b):
+    def noted(a, b, *sizes):
         asked.append((a, b))
-        return dict.fromkeys(("fpd", "fpd_error", "kpd", "kpd_error"), 0.0)
+        assert sizes == (10_000, 50_000)  # evaluate.py's
+        return {"fpd": 0.0, "recipe_error": 0.0}
 
-    monkeypatch.setattr(chapter, "_fpd_and_kpd", noted)
+    monkeypatch.setattr(chapter, "fpd_of", noted)
+    monkeypatch.setattr(chapter, "kpd_of", lambda *_: {"kpd": 0.0, "recipe_error": 0.0})
     pair = load_pair(generated, reference, None, 0)
     columns = [features(Showers.of_pair(pair, k), challenge) for k in ("reference", "generated")]
     halves = pair.halvings(1, 0)[1][0]
@@ -363,7 +366,7 @@ def test_voxels_of_the_neighbourhoods_are_logarithms(files, monkeypatch):
     reference, generated, samples = files["1-photons"]
     seen = []
     monkeypatch.setattr(
-        chapter, "prdc", lambda a, b, k: seen.append((a, b)) or {"recall": float(k)}
+        feature_distances, "prdc", lambda a, b, k: seen.append((a, b)) or {"recall": float(k)}
     )
     pair = load_pair(generated, reference, None, 0)
     [number] = chapter._neighbourhoods(pair, CHALLENGES["calochallenge-1-photons"], 0)

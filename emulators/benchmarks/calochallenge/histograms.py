@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.calochallenge.figures import CHALLENGES, Challenge
+from emulators.benchmarks.calochallenge.figures import Challenge
 from emulators.benchmarks.judge import written
 from emulators.benchmarks.measured import Axis, Histogram, Number
 from emulators.benchmarks.pair import Pair, Rows
@@ -30,8 +30,6 @@ from emulators.progress import tracked
 from emulators.random import stream
 
 __all__ = [
-    "CHALLENGES",
-    "Challenge",
     "Showers",
     "emptied",
     "features",

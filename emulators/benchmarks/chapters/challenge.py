@@ -12,7 +12,6 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
-from emulators.benchmarks.cache import remembered
 from emulators.benchmarks.calochallenge.figures import CHALLENGES, Challenge
 from emulators.benchmarks.calochallenge.histograms import (
     Showers,
@@ -22,15 +21,13 @@ from emulators.benchmarks.calochallenge.histograms import (
 )
 from emulators.benchmarks.calochallenge.published import SOURCE, published_column
 from emulators.benchmarks.chapter import Settings, chapter, number
+from emulators.benchmarks.feature_distances import fpd_of, kpd_of, prdc_of
 from emulators.benchmarks.measured import Measured, Number
 from emulators.benchmarks.pair import Pair, Rows
 from emulators.observables.distances import Measurement
-from emulators.observables.features import fpd, half_sample_errors, kpd
-from emulators.observables.neighbourhoods import prdc
+from emulators.observables.features import half_sample_errors
 from emulators.observables.showers import Array, high_level_features
 from emulators.progress import tracked
-
-Features = npt.NDArray[np.float32]
 
 RESAMPLED = 10_000, 50_000  # evaluate.py's smallest and largest resampling of FPD
 BATCH = 10_000  # and its batch of KPD
@@ -114,21 +111,14 @@ def _physics(
         generated[np.argsort(pair.rows["generated"])],
     )
     pairs = in_order, (reference[halves[0]], reference[halves[1]])
-    value, floor = (_fpd_and_kpd(a, b) for a, b in tracked(pairs, "FPD and KPD"))
-    for name in ("fpd", "kpd"):
-        error = f"{name}_error"
+    measured = [
+        (fpd_of(a, b, *RESAMPLED), kpd_of(a, b, BATCH)) for a, b in tracked(pairs, "FPD and KPD")
+    ]
+    for name, (value, floor) in zip(("fpd", "kpd"), zip(*measured)):
         measurement = Measurement(
-            value[name], value[error], floor[name], floor[error], len(generated)
+            value[name], value["recipe_error"], floor[name], floor["recipe_error"], len(generated)
         )
         yield number(measurement, 1e3, name=name, label=name.upper(), unit="1e-3")
-
-
-@remembered
-def _fpd_and_kpd(reference: Features, generated: Features) -> dict[str, float]:
-    smallest, largest = RESAMPLED
-    frechet = fpd(reference, generated, min_samples=smallest, max_samples=largest)
-    kernel = kpd(reference, generated, batch_size=BATCH)
-    return dict(zip(("fpd", "fpd_error", "kpd", "kpd_error"), (*frechet, *kernel)))
 
 
 def _neighbourhoods(pair: Pair, asked: Challenge, seed: int) -> Iterator[Number]:
@@ -143,19 +133,14 @@ def _neighbourhoods(pair: Pair, asked: Challenge, seed: int) -> Iterator[Number]
     measured = []
     for sample in tracked([logs(pair.generated.values[rows]), other], "neighbours"):
         address = HALF_SAMPLES, seed, "calochallenge", "half samples"
-        errors = half_sample_errors(_prdc, reference, sample, *address)
-        measured.append((_prdc(reference, sample), errors))
+        errors = half_sample_errors(prdc_of, reference, sample, *address)
+        measured.append((prdc_of(reference, sample), errors))
     (values, errors), (floors, floor_errors) = measured
     for name in values:
         measurement = Measurement(
             values[name], errors[name], floors[name], floor_errors[name], len(first)
         )
         yield number(measurement, name=name, label=name, more=True)
-
-
-@remembered
-def _prdc(reference: Features, generated: Features) -> dict[str, float]:
-    return prdc(reference, generated, k=5)
 
 
 def _separation(group: str, members: Sequence[Number]) -> Number:
